@@ -1,0 +1,55 @@
+"""Every setting of rag_app. `.env.example` documents them by these names, and a test holds the two together."""
+
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr
+
+from service_kit.settings import ServiceSettings
+
+
+class RagSettings(ServiceSettings):
+    """Settings of the RAG server (:8000)."""
+
+    rag_host: str = Field("127.0.0.1", description="Address to listen on.")
+    rag_port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("code-assistant"),
+        description="Folder for the manifest, the embedding cache and cloned repositories.",
+    )
+    max_body_bytes: int = Field(1_000_000, gt=0, description="Largest request body, in bytes.")
+
+    embedding_url: str = Field("http://127.0.0.1:8001", description="The embedding service, or any TEI server.")
+    embedding_in_process: bool = Field(
+        False, description="Embed in this process with llama-index-embeddings-huggingface (needs the torch extra)."
+    )
+    embedding_model: str = Field(
+        "sentence-transformers/all-MiniLM-L6-v2", description="SentenceTransformers model: hub name or folder."
+    )
+    embedding_timeout_s: float = Field(60.0, gt=0, description="Deadline of one call to the embedding service.")
+
+    llm_url: str = Field("http://127.0.0.1:8002/v1", description="The LLM service, or any OpenAI-compatible server.")
+    llm_api_key: SecretStr = Field(SecretStr("none"), description="Key for LLM_URL; our own service needs none.")
+    llm_model: str = Field("gpt-4o-mini", description="Model to ask for.")
+    llm_timeout_s: float = Field(120.0, gt=0, description="Deadline of one answer.")
+    llm_context_tokens: int = Field(16_000, gt=1000, description="Tokens that a prompt and its answer may take.")
+
+    qdrant_host: str = Field("127.0.0.1", description="Host of Qdrant or of vector_db.")
+    qdrant_port: int = Field(6333, ge=1, le=65535, description="REST port of Qdrant or of vector_db.")
+    qdrant_api_key: SecretStr | None = Field(None, description="Key of a secured Qdrant.")
+    qdrant_timeout_s: float = Field(30.0, gt=0, description="Deadline of one call to Qdrant.")
+    collection: str = Field("code", description="Alias of the collection; its real name carries the schema version.")
+
+    allowed_roots: str = Field(
+        "", description="Folders that may be indexed, separated by ':'. Empty: your home folder."
+    )
+    git_allowed_hosts: str = Field("", description="host:port pairs that git may fetch from by plain http; for tests.")
+    max_file_bytes: int = Field(1_000_000, gt=0, description="Files over this size are left out and counted.")
+    max_query_chars: int = Field(8_000, gt=0, description="Longest query or question, in characters.")
+    max_limit: int = Field(100, gt=0, description="Most hits that a search may ask for.")
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The allowed roots, resolved; the home folder where none is set."""
+        named = [Path(part).expanduser() for part in self.allowed_roots.split(":") if part]
+        return tuple(root.resolve() for root in named or [Path.home()])

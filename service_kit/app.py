@@ -1,0 +1,46 @@
+"""How a service's FastAPI app is put together: the same doors, logs, metrics and failures for all."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service_kit.errors import TooLarge
+from service_kit.failures import Envelope, default_envelope, install_failure_handlers, render
+from service_kit.health import Readiness, health_router
+from service_kit.metrics import HttpMetrics
+from service_kit.middleware import BodyLimit, RequestObserver
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_service(
+    name: str,
+    *,
+    readiness: Readiness,
+    metrics: HttpMetrics,
+    max_body_bytes: int,
+    lifespan: Lifespan | None = None,
+    envelope: Envelope = default_envelope,
+    description: str = "",
+) -> FastAPI:
+    """An app with /healthz, /readyz, /metrics, /docs, request ids, a body limit and one envelope for every failure.
+
+    readiness: what /readyz reports. metrics: a fresh HttpMetrics(name); the service's own metrics go to its registry.
+    """
+    app = FastAPI(title=name, description=description, lifespan=lifespan)
+
+    def refuse(error: TooLarge) -> ASGIApp:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            metrics.errors.labels(error.code).inc()
+            await render(scope["path"], error, envelope)(scope, receive, send)
+
+        return answer
+
+    # The last one added is the outermost: a refused body still gets its id, its log line and its count.
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes, refuse=refuse)
+    app.add_middleware(RequestObserver, metrics=metrics)
+    install_failure_handlers(app, metrics, envelope)
+    app.include_router(health_router(readiness, metrics))
+    return app

@@ -1,0 +1,99 @@
+"""Turns every failure of an app into its envelope: ours, or the one of the product that the service imitates."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service_kit.context import REQUEST_ID_HEADER, request_id
+from service_kit.errors import MethodNotAllowed, NotFound, ServiceError, ValidationFailed
+from service_kit.metrics import HttpMetrics
+
+_log = logging.getLogger("service_kit.failures")
+
+# (path of the request, error) -> JSON-able body. The path lets one app speak two dialects.
+Envelope = Callable[[str, ServiceError], Any]
+
+# A value that a message quotes is cut here: a caller needs to recognise it, not to get it back.
+_QUOTED_CHARS = 80
+
+
+def default_envelope(path: str, error: ServiceError) -> Any:
+    """Our own shape: {"error": {"code", "message", "request_id", "details"?}}."""
+    body: dict[str, Any] = {"code": error.code, "message": error.message, "request_id": request_id.get()}
+    if error.details:
+        body["details"] = error.details
+    return {"error": body}
+
+
+def render(path: str, error: ServiceError, envelope: Envelope = default_envelope) -> Response:
+    """The HTTP answer for an error: its status, its envelope and, where it is known, Retry-After in seconds."""
+    headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
+    return Response(orjson.dumps(envelope(path, error)), error.status, headers, "application/json")
+
+
+def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envelope = default_envelope) -> None:
+    """Make `app` answer every failure through `envelope` and count it by code."""
+
+    def answer(request: Request, error: ServiceError) -> Response:
+        metrics.errors.labels(error.code).inc()
+        if error.status >= 500:
+            _log.warning("failed", extra={"code": error.code, "path": request.url.path, "detail": error.message})
+        return render(request.url.path, error, envelope)
+
+    async def on_service_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ServiceError)
+        return answer(request, error)
+
+    async def on_invalid_request(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return answer(request, from_validation(error.errors()))
+
+    async def on_http_exception(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return answer(request, _from_http(request, error))
+
+    async def on_unknown(request: Request, error: Exception) -> Response:
+        _log.exception("unhandled", extra={"path": request.url.path})
+        hidden = ServiceError(f"internal error; the log has it under request id {request_id.get()}")
+        response = answer(request, hidden)
+        # Starlette answers unknown failures outside of all middleware, where the id header is not added.
+        response.headers[REQUEST_ID_HEADER] = request_id.get()
+        return response
+
+    app.add_exception_handler(ServiceError, on_service_error)
+    app.add_exception_handler(RequestValidationError, on_invalid_request)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(Exception, on_unknown)
+
+
+def from_validation(errors: Sequence[Any]) -> ValidationFailed:
+    """One sentence a field: where it is, what is wrong with it (pydantic's words name the limit), what was given."""
+    fields = []
+    for error in errors:
+        where = ".".join(str(part) for part in error["loc"] if part != "body") or "body"
+        given = "" if error["type"] in {"missing", "json_invalid"} else f" (given: {_quoted(error.get('input'))})"
+        fields.append({"field": where, "message": f"{error['msg']}{given}"})
+    message = "; ".join(f"{field['field']}: {field['message']}" for field in fields)
+    return ValidationFailed(message, details={"fields": fields})
+
+
+def _quoted(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _QUOTED_CHARS else f"{text[:_QUOTED_CHARS]}… ({len(text)} characters)"
+
+
+def _from_http(request: Request, error: HTTPException) -> ServiceError:
+    match error.status_code:
+        case 404:
+            return NotFound(f"no route {request.method} {request.url.path}; see /docs")
+        case 405:
+            return MethodNotAllowed(f"{request.url.path} does not take {request.method}; see /docs")
+        case _:
+            # FastAPI itself raises 400 for a body that it cannot decode.
+            return ValidationFailed(str(error.detail))

@@ -1,0 +1,100 @@
+"""What happens to every request, as plain ASGI: BaseHTTPMiddleware would hide a client's leaving from a stream."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service_kit.context import REQUEST_ID_HEADER, accept_or_make, request_id
+from service_kit.errors import TooLarge
+from service_kit.metrics import HttpMetrics
+
+_log = logging.getLogger("service_kit.access")
+
+# Probes and scrapes come every few seconds for ever; they are counted, not logged.
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/health"})
+
+
+class RequestObserver:
+    """Gives each request its id, one log line and its metrics."""
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics):
+        """metrics: where requests are counted, by route template and never by raw path."""
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other scopes pass through untouched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        token = request_id.set(accept_or_make(Headers(scope=scope).get(REQUEST_ID_HEADER)))
+        status = 500
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id.get()
+            await send(message)
+
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            self._metrics.in_flight.dec()
+            self._record(scope, status, time.perf_counter() - started)
+            request_id.reset(token)
+
+    def _record(self, scope: Scope, status: int, duration_s: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+        self._metrics.durations.labels(scope["method"], route).observe(duration_s)
+        level = logging.DEBUG if route in _QUIET else logging.INFO
+        fields = {
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "duration_ms": round(duration_s * 1e3, 2),
+        }
+        _log.log(level, "request", extra=fields)
+
+
+class BodyLimit:
+    """Refuses a body over max_bytes: at once by its declared length, else while it is read."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, refuse: Callable[[TooLarge], ASGIApp]):
+        """refuse: renders the refusal in the service's own envelope."""
+        self._app = app
+        self._max_bytes = max_bytes
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; the answer is 413 `too_large` where its body is over the limit."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            await self._refuse(self._error(int(declared)))(scope, receive, send)
+            return
+        await self._app(scope, self._counted(receive), send)
+
+    def _counted(self, receive: Receive) -> Callable[[], Awaitable[Message]]:
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_bytes:
+                raise self._error(seen)  # raised inside the app, so the error handlers answer it
+            return message
+
+        return counted
+
+    def _error(self, size: int) -> TooLarge:
+        return TooLarge(f"the body has {size} bytes or more; the limit is {self._max_bytes}")

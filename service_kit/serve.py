@@ -1,0 +1,38 @@
+"""Runs an app until it is told to stop. A port already taken is said in words, with the setting that changes it."""
+
+import socket
+import sys
+
+import uvicorn
+from starlette.types import ASGIApp
+
+# Exit code for a mistake in how the program was started, as for a wrong command line.
+USAGE_ERROR = 2
+
+# How long requests in flight may take to end after SIGTERM.
+GRACE_S = 10
+
+
+def bind(host: str, port: int, setting: str) -> socket.socket:
+    """A socket bound to host:port (0: any free one). Ends the program where the port is taken, naming `setting`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        reason = exc.strerror or str(exc)
+        print(f"cannot listen on {host}:{port}: {reason}; set {setting} to another port", file=sys.stderr)  # noqa: T201
+        raise SystemExit(USAGE_ERROR) from exc
+    return listener
+
+
+def serve(app: ASGIApp, host: str, port: int, setting: str) -> None:
+    """Serve `app` on host:port until SIGINT or SIGTERM. setting: the variable that holds the port."""
+    listener = bind(host, port, setting)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False
+    )
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
