@@ -89,6 +89,8 @@ def _quoted(value: Any) -> str:
 
 
 def _from_http(request: Request, error: HTTPException) -> ServiceError:
+    if isinstance(error.__cause__, ServiceError):
+        return error.__cause__  # FastAPI wraps what fails while it reads a body, our own refusals included
     match error.status_code:
         case 404:
             return NotFound(f"no route {request.method} {request.url.path}; see /docs")

@@ -30,7 +30,9 @@ class RequestObserver:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        token = request_id.set(accept_or_make(Headers(scope=scope).get(REQUEST_ID_HEADER)))
+        # Never reset: a request is a task with a context of its own, and the handler of unknown failures, outside of
+        # all middleware, still needs the id.
+        request_id.set(accept_or_make(Headers(scope=scope).get(REQUEST_ID_HEADER)))
         status = 500
         started = time.perf_counter()
 
@@ -47,7 +49,6 @@ class RequestObserver:
         finally:
             self._metrics.in_flight.dec()
             self._record(scope, status, time.perf_counter() - started)
-            request_id.reset(token)
 
     def _record(self, scope: Scope, status: int, duration_s: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")

@@ -1,0 +1,45 @@
+"""The house rules as four small tables. test_imports.py walks the code with `ast` and holds it to them."""
+
+# 1. Which of our top-level packages each may import (itself is always allowed). Nothing imports tests.
+PACKAGES: dict[str, frozenset[str]] = {
+    "service_kit": frozenset(),
+    "embedding_service": frozenset({"service_kit"}),
+    "llm_service": frozenset({"service_kit"}),
+    "vector_db": frozenset({"service_kit"}),
+    "rag_app": frozenset({"service_kit"}),
+    "evals": frozenset({"service_kit"}),
+    "benchmarks": frozenset({"service_kit"}),
+    "notebooks": frozenset({"service_kit"}),
+}
+
+# 2. The floors inside a service: a room imports its own floor or a lower one.
+FLOORS: dict[str, int] = {
+    "core": 0,
+    "db": 1,
+    "clients": 1,
+    "backends": 1,
+    "providers": 1,
+    "engine": 1,
+    "features": 2,
+    "web": 2,
+    "cli": 3,
+    "main": 3,
+    "__main__": 4,
+}
+
+# 3. Which feature may speak to which, and only through the other's service.py.
+FEATURES: dict[str, frozenset[str]] = {
+    "generation": frozenset({"search"}),
+}
+
+# 4. Where a heavy library lives: module prefix -> the only places that may import it.
+HOMES: dict[str, tuple[str, ...]] = {
+    "qdrant_client": ("rag_app.db", "vector_db"),
+    "qdrant_edge": ("vector_db.engine",),
+    "llama_index": ("rag_app.clients", "rag_app.db", "rag_app.features"),
+    "torch": ("embedding_service.backends",),
+    "sentence_transformers": ("embedding_service.backends",),
+    "onnxruntime": ("embedding_service.backends",),
+    "onnx": ("embedding_service.backends",),
+    "aiohttp": ("service_kit", "llm_service.providers"),
+}
