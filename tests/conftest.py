@@ -1,0 +1,3 @@
+"""What every test of the house may use."""
+
+pytest_plugins = ["tests.support.coverage_by_service"]
