@@ -20,6 +20,19 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which embedding model made a vector. Vectors whose `hash` (hex) differs never mix.
+
+    dim: length of its vectors; max_tokens: its window, special tokens included.
+    """
+
+    name: str
+    dim: int
+    max_tokens: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class SparseVector:
     """Weights by term id, as Qdrant takes them: ids are distinct and ascending, both tuples of one length."""
 
