@@ -1,0 +1,118 @@
+"""One SQLite file, used from several threads: a connection for each thread, write-ahead log, explicit transactions."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from service_kit.errors import Conflict, Unavailable
+
+# A writer waits this long for another process's transaction; ours last milliseconds.
+BUSY_TIMEOUT_S = 10.0
+
+
+class Database:
+    """A file with a schema of a stated version. `open()` makes or migrates it; the constructor touches nothing."""
+
+    def __init__(self, path: Path, migrations: tuple[str, ...], *, synchronous: str = "FULL"):
+        """migrations: scripts; number n (from 1) brings version n - 1 to n. synchronous: SQLite's pragma."""
+        self._path = path
+        self._migrations = migrations
+        self._synchronous = synchronous
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[sqlite3.Connection] = []
+        self._is_open = False
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._path
+
+    def open(self) -> None:
+        """Create the file or bring its schema up to date. Conflict where a newer version of this program wrote it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._is_open = True
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close every thread's connection. Only when no other thread uses them any more."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+        self._local = threading.local()
+        self._is_open = False
+
+    def rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[sqlite3.Row]:
+        """All rows of one statement, which is its own transaction."""
+        return self._connection().execute(sql, tuple(parameters)).fetchall()
+
+    def row(self, sql: str, parameters: Iterable[Any] = ()) -> sqlite3.Row | None:
+        """The first row, or None."""
+        found: sqlite3.Row | None = self._connection().execute(sql, tuple(parameters)).fetchone()
+        return found
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: all of the block or, where it raises, nothing of it."""
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _connection(self) -> sqlite3.Connection:
+        if not self._is_open:
+            raise Unavailable(f"{self._path.name} is not open", retry_after_s=1)
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._connect()
+            self._local.connection = connection
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            # check_same_thread=False only so that close() may close it; each thread uses its own.
+            connection = sqlite3.connect(
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except sqlite3.Error as exc:
+            raise Unavailable(f"cannot open {self._path}: {exc}; check DATA_DIR", retry_after_s=5) from exc
+        with self._lock:
+            self._connections.append(connection)
+        return connection
+
+    def _migrate(self) -> None:
+        with self.transaction() as connection:
+            version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            latest = len(self._migrations)
+            if version > latest:
+                raise Conflict(
+                    f"{self._path} has schema version {version}, this program knows up to {latest}: "
+                    "start the newer program, or set DATA_DIR to another folder"
+                )
+            for script in self._migrations[version:]:
+                # executescript() would commit the transaction; the scripts hold no ';' inside of a statement.
+                for statement in script.split(";"):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {latest}")
+
+
+def as_json(values: Iterable[Any]) -> str:
+    """A JSON array for `json_each(?)`, which takes any number of values where `IN (?, …)` is limited."""
+    return json.dumps(list(values))
