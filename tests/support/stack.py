@@ -1,0 +1,118 @@
+"""The four real processes on free ports, as a user's machine runs them, for tests that cross all services."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from tests.support.live import free_port
+
+# The embedding model is read and its graph built at the first start.
+START_LIMIT_S = 180
+
+
+@dataclass
+class Stack:
+    """Running services by name. `env` is what a command needs to speak to them."""
+
+    folder: Path
+    env: dict[str, str]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.env['RAG_PORT']}"
+
+    def start(self, service: str) -> None:
+        """Start one service; its log goes to <folder>/<service>.log."""
+        log: IO[bytes] = (self.folder / f"{service}.log").open("ab")
+        with log:
+            self.processes[service] = subprocess.Popen(
+                [sys.executable, "-m", service], env=self.env, cwd=self.folder, stdout=log, stderr=log
+            )
+
+    def stop(self, service: str, how: signal.Signals = signal.SIGTERM) -> None:
+        """End one service and wait until it is gone."""
+        process = self.processes.pop(service)
+        process.send_signal(how)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+    def wait_for(self, port_name: str, path: str = "/readyz") -> None:
+        """Wait until a service answers `path` with 200."""
+        deadline = time.monotonic() + START_LIMIT_S
+        url = f"http://127.0.0.1:{self.env[port_name]}{path}"
+        while not _answers(url):
+            assert time.monotonic() < deadline, f"{url} is not ready; logs are in {self.folder}"
+            time.sleep(0.1)
+
+    def cli(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run `code-assistant` with `words`, its output piped."""
+        command = [sys.executable, "-m", "rag_app.cli", *words]
+        return subprocess.run(
+            command, env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+
+    def post(self, path: str, body: object) -> tuple[int, dict[str, object]]:
+        """POST JSON to the RAG server; returns (status, decoded answer)."""
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as exc:
+            return exc.code, json.load(exc)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    """Variables for a stack of its own: free ports, its data under `folder`, no key and no .env of the developer's."""
+    ports = {name: str(free_port()) for name in ("RAG_PORT", "EMBEDDING_PORT", "LLM_PORT", "QDRANT_PORT")}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "LLM_", "QDRANT_", "EMBEDDING_"))}
+    return {
+        **inherited,
+        **ports,
+        "EMBEDDING_URL": f"http://127.0.0.1:{ports['EMBEDDING_PORT']}",
+        "LLM_URL": f"http://127.0.0.1:{ports['LLM_PORT']}/v1",
+        "CODE_ASSISTANT_URL": f"http://127.0.0.1:{ports['RAG_PORT']}",
+        "DATA_DIR": str(folder / "data"),
+        "VECTOR_DB_DIR": str(folder / "data" / "vector_db"),
+        "ALLOWED_ROOTS": str(folder),
+        **extra,
+    }
+
+
+@contextmanager
+def running(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """All four services, ready; ended when the block ends."""
+    stack = Stack(folder, environment(folder, extra or {}))
+    try:
+        for service in ("vector_db", "embedding_service", "llm_service", "rag_app"):
+            stack.start(service)
+        stack.wait_for("QDRANT_PORT")
+        stack.wait_for("EMBEDDING_PORT")
+        stack.wait_for("LLM_PORT", "/healthz")
+        stack.wait_for("RAG_PORT")
+        yield stack
+    finally:
+        for service in list(stack.processes):
+            stack.stop(service)
