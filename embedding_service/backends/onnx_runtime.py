@@ -1,0 +1,93 @@
+"""The default backend on a CPU: a graph of our own, run by ONNX Runtime. Needs no torch."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from embedding_service.backends.base import BackendFailed, ModelError, TokenIds, Vectors, pad
+from embedding_service.backends.onnx_graph import GRAPH_VERSION, check_supported, write_graph
+from embedding_service.core.model import ModelSpec
+
+_log = logging.getLogger("embedding_service.onnx")
+
+
+class OnnxBackend:
+    """A session over the written graph."""
+
+    name = "onnx"
+
+    def __init__(self, spec: ModelSpec, session: Any):
+        """session: an onnxruntime.InferenceSession of the graph that onnx_graph describes."""
+        self._spec = spec
+        self._session = session
+        self.dim = int(spec.config["hidden_size"])
+
+    def embed(self, batch: Sequence[TokenIds]) -> Vectors:
+        """Pooled vectors (n, dim) float32; see Backend.embed."""
+        ids, lengths = pad(batch, self._spec.pad_id)
+        try:
+            (vectors,) = self._session.run(["vectors"], {"input_ids": ids, "lengths": lengths})
+        except Exception as exc:  # ONNX Runtime's exceptions share no base but this one
+            raise BackendFailed(f"onnxruntime failed on {len(batch)} texts: {exc}") from exc
+        found: Vectors = vectors
+        return found
+
+
+def load_onnx(spec: ModelSpec, cache: Path, threads: int) -> OnnxBackend:
+    """Load the model of `spec` from its cached graph, written first where it is not there.
+
+    cache: folder of graphs, created at need. threads: 0 for all cores.
+    Fails with UnsupportedModel (use another backend) or ModelError.
+    """
+    check_supported(spec)
+    folder = cache / _key(spec)
+    if not (folder / "model.onnx").exists():
+        _write(spec, folder)
+    try:
+        session = _session(folder, threads)
+    except Exception as exc:  # as above; a graph that cannot be read is written anew, once
+        _log.warning("graph unreadable", extra={"folder": str(folder), "detail": str(exc)})
+        shutil.rmtree(folder)
+        _write(spec, folder)
+        session = _session(folder, threads)
+    return OnnxBackend(spec, session)
+
+
+def _key(spec: ModelSpec) -> str:
+    """Everything that the graph is made of: two models, or two versions of the writer, never share a folder."""
+    parts = [GRAPH_VERSION, spec.digest, spec.pooling, dict(spec.config)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _write(spec: ModelSpec, folder: Path) -> None:
+    """Write the graph beside its place and move it there whole, so that a reader never sees half of it."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            whole = Path(scratch) / "graph"
+            whole.mkdir()
+            write_graph(spec, whole)
+            try:
+                os.rename(whole, folder)
+            except OSError:
+                if not (folder / "model.onnx").exists():  # else another process was first, with the same bytes
+                    raise
+    except OSError as exc:
+        raise ModelError(f"cannot write the model's graph to {folder.parent}: {exc}; set DATA_DIR") from exc
+
+
+def _session(folder: Path, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Idle worker threads sleep at once instead of spinning: the cores are shared with the rest of the product.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])

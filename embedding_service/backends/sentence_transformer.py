@@ -1,0 +1,62 @@
+"""The backend for every SentenceTransformers model, by the library itself. Needs the torch extra."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from embedding_service.backends.base import BackendFailed, ModelError, TokenIds, Vectors, pad
+from embedding_service.core.model import ModelSpec
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class SentenceTransformersBackend:
+    """Runs the model's own modules, all but a closing Normalize: vectors leave a backend as they are pooled."""
+
+    name = "sentence_transformers"
+
+    def __init__(self, spec: ModelSpec, model: "SentenceTransformer"):
+        """model: loaded, in evaluation mode."""
+        self._spec = spec
+        self._modules: list[Any] = [module for module in model if type(module).__name__ != "Normalize"]
+        self._device = model.device
+        # A model that knows no token types (MPNet, RoBERTa) must not be given any; BERT's default is zeros.
+        self.dim = int(model.get_embedding_dimension() or 0)
+
+    def embed(self, batch: Sequence[TokenIds]) -> Vectors:
+        """Pooled vectors (n, dim) float32; see Backend.embed."""
+        import torch
+
+        ids, lengths = pad(batch, self._spec.pad_id)
+        mask = torch.arange(ids.shape[1])[None, :] < torch.from_numpy(lengths)[:, None]
+        features: dict[str, Any] = {
+            "input_ids": torch.from_numpy(ids).to(self._device),
+            "attention_mask": mask.long().to(self._device),
+        }
+        try:
+            with torch.inference_mode():
+                for module in self._modules:
+                    features = module(features)
+                vectors: Vectors = features["sentence_embedding"].float().cpu().numpy()
+        except RuntimeError as exc:
+            raise BackendFailed(f"sentence_transformers failed on {len(batch)} texts: {exc}") from exc
+        return vectors
+
+
+def load_sentence_transformers(spec: ModelSpec, threads: int) -> SentenceTransformersBackend:
+    """Load the model of `spec`. threads: 0 for all cores. Fails with ModelError, which names the extra to install."""
+    try:
+        import torch
+        from sentence_transformers import SentenceTransformer
+    except ImportError as exc:
+        raise ModelError(
+            f"model {spec.name!r} needs sentence_transformers and torch, which are not installed; "
+            "run: pip install 'code-assistant[torch]'"
+        ) from exc
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        model = SentenceTransformer(str(spec.folder), local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as exc:
+        raise ModelError(f"sentence_transformers cannot load {spec.folder}: {exc}") from exc
+    return SentenceTransformersBackend(spec, model.eval())

@@ -1,0 +1,1 @@
+"""Settings and values of the embedding service. Knows neither HTTP nor a model library."""

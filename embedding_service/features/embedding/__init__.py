@@ -1,0 +1,1 @@
+"""Texts in, vectors out: routes of TEI and of OpenAI over one service."""
