@@ -1,0 +1,150 @@
+"""The language model, as LlamaIndex sees one: an OpenAILike whose failures are words of our table."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import openai
+from llama_index.core.llms import ChatMessage, ChatResponse, ChatResponseAsyncGen
+from llama_index.core.llms.llm import LLM
+from llama_index.llms.openai.utils import to_openai_message_dicts
+from llama_index.llms.openai_like import OpenAILike
+
+from rag_app.core.settings import RagSettings
+from service_kit.context import REQUEST_ID_HEADER, request_id
+from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
+
+# A model that is down should be found out long before an answer's own deadline.
+CONNECT_TIMEOUT_S = 5.0
+
+# How much of a stranger's answer a message quotes.
+_QUOTED_CHARS = 300
+
+
+class GatewayLlm(OpenAILike):
+    """OpenAILike with one deadline for a whole answer, the request id on every call, and our errors.
+
+    achat and astream_chat fail with Unavailable (unreachable, 503), DeadlineExceeded, Overloaded (429) or Upstream
+    (all else). Nothing is retried: the gateway owns retries. It reaches for no tokenizer and no hub.
+    """
+
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """The whole answer to a conversation, within `timeout` seconds."""
+        async with self._failures_in_our_words(asyncio.get_running_loop().time() + self.timeout):
+            return await super().achat(messages, **kwargs)
+
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """The answer as it is written; the deadline is for all of it. Closing the generator ends the call."""
+        deadline = asyncio.get_running_loop().time() + self.timeout
+        stream = await super().astream_chat(messages, **kwargs)
+
+        async def pieces() -> ChatResponseAsyncGen:
+            try:
+                while True:
+                    # One timeout a piece: a timeout that spans a yield would cancel whoever consumes the piece.
+                    async with self._failures_in_our_words(deadline):
+                        try:
+                            piece = await anext(stream)
+                        except StopAsyncIteration:
+                            return
+                    yield piece
+            finally:
+                await stream.aclose()
+
+        return pieces()
+
+    async def _astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        # OpenAILike's own leaves the HTTP response to the cyclic garbage collector when its generator is closed: the
+        # model went on writing for a client that had left.
+        create = self._get_aclient().chat.completions.create
+
+        async def gen() -> ChatResponseAsyncGen:
+            asked: dict[str, Any] = {"messages": to_openai_message_dicts(messages, model=self.model)}
+            text = ""
+            async with await create(**asked, **self._get_model_kwargs(stream=True, **kwargs)) as stream:
+                async for chunk in stream:
+                    delta = (chunk.choices[0].delta.content or "") if chunk.choices else ""
+                    text += delta
+                    yield ChatResponse(
+                        message=ChatMessage(role="assistant", content=text),
+                        delta=delta,
+                        raw=chunk,
+                        additional_kwargs=self._get_response_token_counts(chunk),
+                    )
+
+        return gen()
+
+    async def aclose(self) -> None:
+        """Close pooled connections; it cannot be called after that."""
+        if self._async_http_client is not None:
+            await self._async_http_client.aclose()
+
+    @asynccontextmanager
+    async def _failures_in_our_words(self, deadline: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                yield
+        except (TimeoutError, openai.APITimeoutError) as exc:
+            raise self._too_late() from exc
+        except openai.APIStatusError as exc:
+            raise _refused(exc) from exc
+        except (openai.APIConnectionError, httpx.ConnectError) as exc:
+            reason = f"the language model cannot be reached at {self.api_base}; start llm_service or set LLM_URL"
+            raise Unavailable(reason, retry_after_s=1) from exc
+        except httpx.TimeoutException as exc:
+            raise self._too_late() from exc
+        except (openai.OpenAIError, httpx.HTTPError) as exc:
+            raise Upstream(f"the language model broke off its answer ({type(exc).__name__})") from exc
+        except (ValueError, LookupError, AttributeError, TypeError) as exc:
+            # OpenAILike reads the answer's fields unchecked: an answer of another shape ends here.
+            raise Upstream(f"the language model's answer has not the shape of OpenAI's ({type(exc).__name__})") from exc
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"the language model did not answer within {self.timeout:g} s; see LLM_TIMEOUT_S")
+
+
+def create_llm(settings: RagSettings) -> GatewayLlm:
+    """The model behind LLM_URL. Nothing connects before the first call."""
+    timeout = httpx.Timeout(settings.llm_timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.llm_timeout_s))
+    # As for every service that we call, a proxy of the environment is not asked.
+    client = httpx.AsyncClient(timeout=timeout, trust_env=False, event_hooks={"request": [_carry_request_id]})
+    return GatewayLlm(
+        model=settings.llm_model,
+        api_base=settings.llm_url,
+        api_key=settings.llm_api_key.get_secret_value(),
+        is_chat_model=True,
+        context_window=settings.llm_context_tokens,
+        max_retries=0,
+        timeout=settings.llm_timeout_s,
+        # Facts are asked for, not variety.
+        temperature=0.1,
+        additional_kwargs={"stream_options": {"include_usage": True}},
+        async_http_client=client,
+    )
+
+
+async def close_llm(llm: LLM) -> None:
+    """Close the connections of a model made by create_llm; another LLM has nothing to close here."""
+    if isinstance(llm, GatewayLlm):
+        await llm.aclose()
+
+
+async def _carry_request_id(request: httpx.Request) -> None:
+    request.headers[REQUEST_ID_HEADER] = request_id.get()
+
+
+def _refused(exc: openai.APIStatusError) -> ServiceError:
+    message = f"the language model answered {exc.status_code}: {exc.response.text[:_QUOTED_CHARS]}"
+    given = exc.response.headers.get("retry-after", "")
+    retry_after_s = int(given) if given.isdigit() else 1
+    match exc.status_code:
+        case 429:
+            return Overloaded(message, retry_after_s=retry_after_s)
+        case 503:
+            return Unavailable(message, retry_after_s=retry_after_s)
+        case 504:
+            return DeadlineExceeded(message)
+        case _:
+            return Upstream(message)
