@@ -1,0 +1,28 @@
+"""`python -m vector_db`: the vector database on QDRANT_HOST:QDRANT_PORT."""
+
+import sys
+
+from service_kit.errors import ServiceError
+from service_kit.logs import configure_logging
+from service_kit.serve import USAGE_ERROR, serve
+from vector_db.core.settings import VectorDbSettings
+from vector_db.engine.database import Database
+from vector_db.main import create_app
+
+
+def main() -> None:
+    """Serve until SIGINT or SIGTERM; exit code 2 where the folder or the port is taken."""
+    settings = VectorDbSettings()
+    configure_logging("vector_db", settings.log_level)
+    database = Database(settings.vector_db_dir)
+    try:
+        # Before the port is bound, and not in the app's lifespan, whose failures end in a traceback.
+        database.open()
+    except ServiceError as exc:
+        print(exc.message, file=sys.stderr)
+        raise SystemExit(USAGE_ERROR) from exc
+    serve(create_app(settings, database=database), settings.qdrant_host, settings.qdrant_port, "QDRANT_PORT")
+
+
+if __name__ == "__main__":
+    main()

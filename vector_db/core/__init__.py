@@ -1,0 +1,1 @@
+"""What the other floors of vector_db share: settings, names, errors."""

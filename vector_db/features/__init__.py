@@ -1,0 +1,1 @@
+"""One room for each part of Qdrant's API."""

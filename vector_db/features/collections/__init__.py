@@ -1,0 +1,1 @@
+"""Collections, their aliases and their payload indexes."""

@@ -1,0 +1,1 @@
+"""Points: written, searched, listed, counted."""

@@ -1,0 +1,64 @@
+"""The app: Qdrant's routes over one folder of collections."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from qdrant_client.http import models
+from starlette.responses import PlainTextResponse, Response
+
+from service_kit.app import create_service
+from service_kit.health import Check
+from service_kit.metrics import HttpMetrics
+from vector_db.core.settings import VectorDbSettings
+from vector_db.core.wire import envelope
+from vector_db.engine.database import Database
+from vector_db.features.collections.router import collections_router
+from vector_db.features.collections.service import CollectionService
+from vector_db.features.points.router import points_router
+from vector_db.features.points.service import PointService
+
+# What GET / tells: clients compare it with their own. It is the version whose REST API is kept to.
+API_VERSION = "1.20.0"
+TITLE = "qdrant - vector search engine"
+
+
+def create_app(settings: VectorDbSettings | None = None, *, database: Database | None = None) -> FastAPI:
+    """The service. Its folder is opened when it starts, unless `database` is open already, and closed when it ends."""
+    settings = settings or VectorDbSettings()
+    database = database or Database(settings.vector_db_dir)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if not database.store.is_open:
+            database.open()
+        try:
+            yield
+        finally:
+            database.close()
+
+    async def readiness() -> Sequence[Check]:
+        detail = f"{len(database.store.names)} collections in {settings.vector_db_dir}"
+        return [Check("store", database.store.is_open, detail if database.store.is_open else "the folder is not open")]
+
+    app = create_service(
+        "vector_db",
+        readiness=readiness,
+        metrics=HttpMetrics("vector_db"),
+        max_body_bytes=settings.max_body_bytes,
+        lifespan=lifespan,
+        envelope=envelope,
+        description="The part of Qdrant's REST API that Code Assistant uses, over Qdrant Edge.",
+    )
+
+    @app.get("/", tags=["operations"], summary="Version, as Qdrant tells it")
+    async def root() -> models.VersionInfo:
+        return models.VersionInfo(title=TITLE, version=API_VERSION, commit=None)
+
+    @app.get("/livez", tags=["operations"], summary="Is the process alive?")
+    async def livez() -> Response:
+        return PlainTextResponse("alive")
+
+    app.include_router(collections_router(CollectionService(database)))
+    app.include_router(points_router(PointService(database)))
+    return app
