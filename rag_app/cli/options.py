@@ -1,0 +1,38 @@
+"""Options that several commands share, declared once."""
+
+from typing import Annotated, Any
+
+import typer
+
+from rag_app.cli.client import DEFAULT_URL, Server
+
+ServerOption = Annotated[
+    str, typer.Option("--server", envvar="CODE_ASSISTANT_URL", help="Address of the running server.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the server's JSON, for programs.")]
+RepoOption = Annotated[
+    list[str] | None, typer.Option("--repo", metavar="NAME|ID", help="Only this repository; may be repeated.")
+]
+LangOption = Annotated[
+    list[str] | None, typer.Option("--lang", metavar="LANGUAGE", help="Only this language; may be repeated.")
+]
+PathOption = Annotated[
+    list[str] | None,
+    typer.Option("--path", metavar="PREFIX|GLOB", help="Only paths such as 'src/' or '**/test_*.py'; may be repeated."),
+]
+RefOption = Annotated[str | None, typer.Option("--ref", help="Branch, tag or commit; the default one if left out.")]
+
+DEFAULT_SERVER = DEFAULT_URL
+
+
+def filters(
+    server: Server, repo: list[str] | None, lang: list[str] | None, path: list[str] | None, ref: str | None
+) -> dict[str, Any]:
+    """The filter fields of a request; names of repositories are looked up. What was not given is left out."""
+    given = {
+        "repositories": [server.repository(name)["id"] for name in repo or []],
+        "languages": lang,
+        "paths": path,
+        "ref": ref,
+    }
+    return {name: value for name, value in given.items() if value}

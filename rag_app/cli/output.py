@@ -1,0 +1,119 @@
+"""What the command line prints, and how: highlighted on a terminal, grep-like lines in a pipe, failures in one line."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
+
+# Code of strangers may hold escape sequences that move the cursor or rename the window: a terminal gets none of them.
+_CONTROLS = dict.fromkeys((*range(0x00, 0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)), "�")
+
+# What a reader is told for each thing that a degraded answer went without.
+_DEGRADED = {
+    "llm": "no language model answered, so the passages are shown as they are; set OPENAI_API_KEY or LLM_BASE_URL",
+    "embedding": "the embedding service is down, so only keywords were matched; see `code-assistant status`",
+}
+
+
+class _QuietConsole(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """The reader has seen enough (`| head`): end without a word."""
+        _leave_quietly()
+
+
+def console() -> Console:
+    """Standard output. Made per call, so that a redirected stream is seen."""
+    return _QuietConsole(highlight=False, soft_wrap=True)
+
+
+def error_console() -> Console:
+    """Standard error, for all that is not the answer itself."""
+    return _QuietConsole(stderr=True, highlight=False, soft_wrap=True)
+
+
+def emit(text: str) -> None:
+    """Write to standard output as it is, at once; a closed pipe ends the program quietly."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_quietly()
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    error_console().print(Text(printable(message)))
+
+
+def say_degraded(degraded: list[str]) -> None:
+    """Tell on standard error what the answer had to do without."""
+    for name in degraded:
+        say(f"degraded: {_DEGRADED.get(name, name)}")
+
+
+def printable(text: str) -> str:
+    """`text` without control characters, tabs and newlines kept."""
+    return text.translate(_CONTROLS)
+
+
+def where(span: Mapping[str, Any]) -> str:
+    """`path:start-end` of a hit or a citation."""
+    return f"{span['path']}:{span['start_line']}-{span['end_line']}"
+
+
+def grep_lines(hit: Mapping[str, Any]) -> str:
+    """A hit as `path:line:text`, one line a line of code, as `grep -n` writes them."""
+    numbered = enumerate(hit["content"].splitlines(), start=hit["start_line"])
+    return "".join(f"{hit['path']}:{line}:{text}\n" for line, text in numbered)
+
+
+def show_hit(out: Console, hit: Mapping[str, Any], repository: str = "", *, explain: bool = False) -> None:
+    """Print a hit for a reader: where it is, its symbol, its code with line numbers."""
+    heading = Text(printable(where(hit)), style="bold cyan")
+    heading.append(f"  {printable(hit.get('symbol') or '')}", style="bold")
+    if repository:
+        heading.append(f"  {repository}", style="dim")
+    if explain:
+        parts = "  ".join(f"{name} {value:.3f}" for name, value in sorted(hit.get("scores", {}).items()))
+        heading.append(f"  score {hit['score']:.3f}  {parts}", style="dim")
+    out.print(heading)
+    show_code(out, hit["content"], hit.get("language", ""), hit["start_line"])
+    out.print()
+
+
+def show_code(out: Console, code: str, language: str, start_line: int) -> None:
+    """Print code, highlighted where the output is a terminal, with its lines' own numbers."""
+    lexer = Syntax.guess_lexer("x.py") if language == "python" else (language or "text")
+    out.print(
+        Syntax(
+            printable(code),
+            lexer,
+            theme="ansi_dark",
+            line_numbers=True,
+            start_line=start_line,
+            background_color="default",
+            word_wrap=True,
+        )
+    )
+
+
+def show_citations(out: Console, citations: list[dict[str, Any]], names: Mapping[str, str]) -> None:
+    """List what an answer cites: `[n] path:start-end  repository@commit`."""
+    for citation in citations:
+        repository = names.get(citation["repository"], citation["repository"])
+        commit = f"@{citation['commit'][:10]}" if citation.get("commit") else ""
+        line = Text(f"[{citation['index']}] ", style="bold")
+        line.append(printable(where(citation)), style="cyan")
+        line.append(f"  {repository}{commit}", style="dim")
+        out.print(line)
+
+
+def _leave_quietly() -> NoReturn:
+    # Python flushes standard output once more at its end and would complain of the same closed pipe.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(0)

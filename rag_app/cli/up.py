@@ -1,0 +1,187 @@
+"""`code-assistant up`: the whole stack on this machine, and with --repo the whole journey, from files to an answer."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.status import Status
+
+from rag_app.cli.ask import stream_answer
+from rag_app.cli.client import Failure, Server
+from rag_app.cli.interrupts import Interrupted, Interrupts
+from rag_app.cli.options import RefOption
+from rag_app.cli.output import console, emit, error_console, printable, say, say_degraded, show_code, show_hit, where
+from rag_app.cli.processes import Processes, Service
+from rag_app.cli.progress import follow
+from rag_app.cli.repositories import register, source_of
+from rag_app.cli.search import repository_names
+from rag_app.cli.stack import Plan, StackSettings, make_plan
+from rag_app.core.settings import RagSettings
+
+DEFAULT_QUESTION = "Where does the program start?"
+SHOWN_HITS = 3
+SHOWN_LINES = 12
+
+_NO_MODEL = (
+    "no language model is set: answers are extracts of the code; "
+    "set OPENAI_API_KEY (OpenAI), or LLM_BASE_URL (vLLM, Ollama, llama.cpp), for written ones"
+)
+
+
+def up(
+    repo: Annotated[
+        Path | None, typer.Option("--repo", metavar="PATH", help="Index this folder, then show it.")
+    ] = None,
+    question: Annotated[str, typer.Option("--question", help="What to ask about it.")] = DEFAULT_QUESTION,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the answer; the exit code tells how it went.")
+    ] = False,
+    ref: RefOption = None,
+) -> None:
+    """Start every service on this machine and serve until Ctrl-C; logs are in DATA_DIR/logs.
+
+    With --repo: index the folder, show a search and a cited answer, then serve.
+
+    Exit code: 0 ended while serving or after --once, 1 a step failed, 2 wrong use or a port taken, 130 Ctrl-C at work.
+    """
+    source = source_of(str(repo)) if repo else None
+    plan = make_plan(RagSettings(), StackSettings(), os.environ, Path(source["path"]) if source else None)
+    raise typer.Exit(run(plan, source, question, once=once, ref=ref))
+
+
+def run(plan: Plan, source: dict[str, str] | None, question: str, *, once: bool = False, ref: str | None = None) -> int:
+    """Do what the plan says until a signal comes (or until the answer, with `once`); returns the exit code."""
+    interrupts = Interrupts()
+    processes = Processes(plan.services, plan.environment, plan.data_dir / "logs", interrupts)
+    is_serving = False
+    with interrupts.raised():
+        try:
+            _start(plan, processes)
+            if source:
+                _show_journey(plan, source, question, ref, is_strict=once)
+            if once:
+                return 0
+            is_serving = True
+            _serve(plan, processes)
+        except Interrupted as end:
+            return 0 if is_serving else end.exit_code
+        finally:
+            if is_serving:
+                say("ending all services")
+            processes.stop()
+    return 0
+
+
+def _start(plan: Plan, processes: Processes) -> None:
+    processes.check_ports()
+    for place in plan.external:
+        say(f"using {place}, as set; not started here")
+    names = ", ".join(f"{service.module} (:{service.port})" for service in plan.services)
+    say(f"starting {names}; logs in {plan.data_dir / 'logs'}")
+    processes.start()
+    out = error_console()
+    if out.is_terminal:
+        with out.status("waiting until all can serve; the first start prepares the model") as status:
+            processes.wait_ready(lambda service, took_s: _tell_ready(service, took_s, status))
+    else:
+        processes.wait_ready(_tell_ready)
+    if any(service.module == "llm_service" for service in plan.services) and not _is_model_set(plan):
+        say(_NO_MODEL)
+
+
+def _tell_ready(service: Service, took_s: float, status: Status | None = None) -> None:
+    say(f"  {service.module} ready after {took_s:.1f} s")
+
+
+def _serve(plan: Plan, processes: Processes) -> None:
+    emit(f"serving {plan.url} (Ctrl-C ends)\n")
+    while True:
+        time.sleep(0.5)
+        processes.check_alive()
+
+
+def _show_journey(plan: Plan, source: dict[str, str], question: str, ref: str | None, *, is_strict: bool) -> None:
+    """Index, search, ask. A step that fails ends it where `is_strict`, and else is told and leaves the server up."""
+    try:
+        with Server(plan.url.replace("localhost", "127.0.0.1")) as rag:
+            answer = register(rag, source, ref=ref, chunks_per_s=lambda: measure_rate(plan.embedding_url))
+            follow(rag, answer["job"], answer["repository"]["name"])
+            scope = {"repositories": [answer["repository"]["id"]]} | ({"ref": ref} if ref else {})
+            hits = _show_search(rag, question, scope)
+            _show_answer(rag, question, scope, hits)
+    except Failure as failure:
+        if is_strict:
+            raise Failure(failure.message, exit_code=1) from failure
+        say(failure.message)
+
+
+def _show_search(rag: Server, question: str, scope: Mapping[str, Any]) -> list[dict[str, Any]]:
+    emit(f"\nsearch: {question}\n\n")
+    result = rag.call("POST", "/v1/search", {"query": question, "limit": 10, **scope})
+    say_degraded(result["degraded"])
+    hits: list[dict[str, Any]] = result["hits"]
+    if not hits:
+        raise Failure(f"the search for {question!r} found nothing")
+    out = console()
+    for hit in hits[:SHOWN_HITS]:
+        show_hit(out, {**hit, "content": _beginning(hit["content"])})
+    return hits
+
+
+def _show_answer(rag: Server, question: str, scope: Mapping[str, Any], hits: list[dict[str, Any]]) -> None:
+    emit(f"ask: {question}\n\n")
+    answer = stream_answer(rag, {"question": question, "stream": True, **scope})
+    # That there is no model was said when the stack started.
+    say_degraded([name for name in answer["degraded"] if name != "llm"])
+    if answer["abstained"] or not answer["citations"]:
+        raise Failure(f"the question {question!r} got no answer with citations")
+    out, names = console(), repository_names(rag)
+    for citation in answer["citations"]:
+        out.print()
+        out.print(
+            f"[{citation['index']}] {printable(where(citation))}  {names.get(citation['repository'], '')}", markup=False
+        )
+        code, language = _cited_lines(rag, citation, answer.get("hits") or hits)
+        show_code(out, _beginning(code), language, citation["start_line"])
+    out.print()
+
+
+def _cited_lines(rag: Server, citation: Mapping[str, Any], hits: list[dict[str, Any]]) -> tuple[str, str]:
+    """The lines that a citation points to, and their language."""
+    start, end = citation["start_line"], citation["end_line"]
+    for hit in hits:
+        if hit["path"] == citation["path"] and hit["start_line"] <= start and end <= hit["end_line"]:
+            lines = hit["content"].splitlines()[start - hit["start_line"] : end - hit["start_line"] + 1]
+            return "\n".join(lines), hit["language"]
+    wanted = {name: citation[name] for name in ("repository", "path", "start_line", "end_line")}
+    source = rag.call("GET", "/v1/source", params=wanted)
+    return source["content"], source.get("language", "")
+
+
+def _beginning(code: str) -> str:
+    lines = code.splitlines()
+    more = len(lines) - SHOWN_LINES
+    return code if more <= 1 else "\n".join([*lines[:SHOWN_LINES], f"… {more} more lines"])
+
+
+def _is_model_set(plan: Plan) -> bool:
+    try:
+        return httpx.get(plan.llm_url.removesuffix("/v1") + "/readyz", timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def measure_rate(embedding_url: str) -> float | None:
+    """Chunks a second that the embedding service makes of code-like texts; None where it cannot be asked."""
+    # 48 lines of code-like words, about the 256 tokens of a full chunk; 32 of them take two cores about a second.
+    text = "\n".join(f"    result_{line} = self.compute(value, index={line})" for line in range(24))
+    started = time.monotonic()
+    try:
+        answer = httpx.post(f"{embedding_url}/embed", json={"inputs": [text] * 32}, timeout=60, trust_env=False)
+    except httpx.HTTPError:
+        return None
+    return 32 / (time.monotonic() - started) if answer.status_code == 200 else None

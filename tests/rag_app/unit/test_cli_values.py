@@ -1,0 +1,80 @@
+"""What the command line computes without a server: events, estimates, durations, progress lines."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rag_app.cli.client import is_loopback, parse_events
+from rag_app.cli.estimate import Estimate, measure
+from rag_app.cli.progress import describe, duration
+
+
+def test_events_may_span_lines_carry_comments_and_miss_a_name() -> None:
+    lines = [
+        ": keep-alive",
+        "",
+        "event: message",
+        'data: {"delta":',
+        'data: "a"}',
+        "",
+        'data: {"b": 1}',
+        "",
+        "event: x",
+    ]
+    assert list(parse_events(iter(lines))) == [("message", {"delta": "a"}), ("message", {"b": 1})]
+
+
+def test_an_event_whose_data_is_no_object_still_tells_its_name() -> None:
+    assert list(parse_events(iter(["event: done", "data: [DONE]", ""]))) == [("done", {})]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://localhost:1", True),
+        ("http://127.0.0.9", True),
+        ("http://[::1]:80", True),
+        ("http://example.org", False),
+        ("http://[bad", False),
+    ],
+)
+def test_loopback_addresses_are_told_from_others(url: str, expected: bool) -> None:
+    assert is_loopback(url) is expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.44, "0.4 s"), (42.4, "42 s"), (180.0, "3 min"), (9000.0, "2.5 h"), (95.0, "2 min")]
+)
+def test_durations_are_as_exact_as_a_reader_needs(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_an_estimate_with_a_measured_rate_tells_the_time() -> None:
+    assert Estimate(1204, 6000).describe(50) == (
+        "1,204 files, about 6,000 chunks, about 2 min at 50 chunks/s measured here"
+    )
+
+
+def test_the_estimate_of_a_git_repository_leaves_ignored_and_binary_files_out(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("out/\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "made.py").write_text("x")
+    (tmp_path / "a.py").write_text("x" * 6500)
+    (tmp_path / "logo.png").write_bytes(b"x" * 9000)
+    assert measure(tmp_path) == Estimate(files=2, chunks=10)
+
+
+def test_the_estimate_without_git_walks_and_leaves_installed_packages_out(tmp_path: Path) -> None:
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "a.js").write_text("x" * 6500)
+    (tmp_path / "a.js").write_text("x" * 1300)
+    (tmp_path / "gone.js").symlink_to(tmp_path / "nowhere")
+    assert measure(tmp_path) == Estimate(files=1, chunks=2)
+
+
+def test_a_job_that_has_just_begun_promises_no_rate() -> None:
+    assert describe({"files_done": 0, "files_total": 0, "chunks_done": 0, "elapsed_ms": 10}) == (
+        "looking for files, 0 chunks"
+    )
