@@ -1,0 +1,17 @@
+"""`python -m llm_service`: serve until SIGINT or SIGTERM."""
+
+from llm_service.core.settings import LlmSettings
+from llm_service.main import create_app
+from service_kit.logs import configure_logging
+from service_kit.serve import serve
+
+
+def main() -> None:
+    """Serve on LLM_HOST:LLM_PORT."""
+    settings = LlmSettings()
+    configure_logging("llm_service", settings.log_level)
+    serve(create_app(settings), settings.llm_host, settings.llm_port, "LLM_PORT")
+
+
+if __name__ == "__main__":
+    main()

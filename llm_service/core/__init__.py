@@ -1,0 +1,1 @@
+"""Settings, the errors and the envelope that OpenAI's clients read. Knows no HTTP library."""
