@@ -18,7 +18,7 @@ class Embedder(Protocol):
 
     @property
     def model(self) -> BaseEmbedding:
-        """The LlamaIndex embedding that pipelines and retrievers use. A text too long for the model fails; queries are cut."""
+        """What pipelines and retrievers use. A document too long for the model fails; a query is cut."""
         ...
 
     async def identity(self) -> ModelIdentity:

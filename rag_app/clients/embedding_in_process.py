@@ -102,7 +102,7 @@ class InProcessEmbedding(BaseEmbedding):
         for text, count in zip(texts, self.count_tokens(texts), strict=True):
             if count > limit:
                 raise ValidationFailed(
-                    f"a text of {count} tokens is over the {limit} that {self.model_name} takes ({text[:40]!r}…); split it"
+                    f"a text of {count} tokens ({text[:40]!r}…) is over the {limit} of {self.model_name}; split it"
                 )
         vectors: list[list[float]] = self._load().get_text_embedding_batch(texts)
         return vectors

@@ -89,13 +89,13 @@ class TeiClient:
             return []
         size = int((await self.info()).get("max_client_batch_size") or DEFAULT_CLIENT_BATCH)
         batches = [texts[i : i + size] for i in range(0, len(texts), size)]
-        return _joined(await asyncio.gather(*(self._patiently(lambda batch=batch: work(batch)) for batch in batches)))
+        return _joined(await asyncio.gather(*(self._patiently(work, batch) for batch in batches)))
 
-    async def _patiently(self, call: Callable[[], Awaitable[list[T]]]) -> list[T]:
+    async def _patiently(self, work: Callable[[Sequence[str]], Awaitable[list[T]]], batch: Sequence[str]) -> list[T]:
         for attempt in range(OVERLOAD_RETRIES + 1):
             try:
                 async with self._slots:
-                    return await call()
+                    return await work(batch)
             except Overloaded as exc:
                 if attempt == OVERLOAD_RETRIES:
                     raise
@@ -104,7 +104,7 @@ class TeiClient:
 
 
 class ServiceEmbedding(BaseEmbedding):
-    """LlamaIndex's view of the service. Its synchronous methods open connections of their own, in a loop of their own."""
+    """LlamaIndex's view of the service. A synchronous call runs in a loop of its own, with its own connections."""
 
     _client: TeiClient = PrivateAttr()
     _settings: RagSettings = PrivateAttr()
