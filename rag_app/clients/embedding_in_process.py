@@ -68,9 +68,7 @@ class InProcessEmbedding(BaseEmbedding):
             digest.update(name.encode())
             digest.update(tensor.cpu().numpy().tobytes())
         window = int(transformer.max_seq_length)
-        return ModelIdentity(
-            self.model_name, transformer.get_sentence_embedding_dimension(), window, digest.hexdigest()
-        )
+        return ModelIdentity(self.model_name, transformer.get_embedding_dimension(), window, digest.hexdigest())
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens in each text without special ones. Loads the model."""
