@@ -30,6 +30,8 @@ def load_model(settings: EmbeddingSettings) -> LoadedModel:
     started = time.perf_counter()
     spec = read_spec(resolve(settings.embedding_model))
     loaded = LoadedModel(spec, load_tokenizer(spec), _backend(spec, settings))
+    # Ready means that it has embedded: what a first inference sets up, or breaks, belongs to the start.
+    loaded.backend.embed(loaded.tokenizer.encode(["ready"], "right"))
     took_s = round(time.perf_counter() - started, 2)
     _log.info("model loaded", extra={"model": spec.name, "backend": loaded.backend.name, "took_s": took_s})
     return loaded

@@ -11,51 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from embedding_service.backends.base import UnsupportedModel
 from embedding_service.core.model import ModelSpec
 
 Array = NDArray[np.float32]
 
-# Raise it whenever the graph changes: it is part of the name under which a graph is cached.
-GRAPH_VERSION = 1
-
-_MODULES = {("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")}
 _FUSED = "com.microsoft"
 
 
-def check_supported(spec: ModelSpec) -> None:
-    """Raise UnsupportedModel, with the reason, unless the graph of this model can be written."""
-    config = spec.config
-    reasons = [
-        (config.get("architectures") == ["BertModel"] or config.get("model_type") == "bert", "it is not a BertModel"),
-        (spec.modules in _MODULES, f"its modules are {', '.join(spec.modules)}"),
-        (spec.pooling in {"mean", "cls"}, f"its pooling is {spec.pooling or 'unknown'}"),
-        (config.get("hidden_act", "gelu") == "gelu", f"its activation is {config.get('hidden_act')}"),
-        (config.get("position_embedding_type", "absolute") == "absolute", "its positions are not absolute"),
-        (not config.get("is_decoder"), "it is a decoder"),
-        ((spec.folder / "model.safetensors").exists(), "it has no model.safetensors"),
-    ]
-    failed = [reason for holds, reason in reasons if not holds]
-    if failed:
-        raise UnsupportedModel(f"the onnx backend cannot run {spec.name!r}: {'; '.join(failed)}")
-
-
 def write_graph(spec: ModelSpec, folder: Path) -> None:
-    """Write model.onnx and, beside it, its weights (mapped by ONNX Runtime, not copied) into an existing folder."""
-    import onnx
+    """Write model.onnx and, beside it, its weights (mapped by ONNX Runtime, not copied) into an existing folder.
 
-    check_supported(spec)
+    spec: one that onnx_runtime.check_supported lets through. Fails with UnsupportedModel where a weight is missing.
+    """
     model = _Writer(spec, _weights(spec.folder / "model.safetensors")).model()
     onnx.save_model(model, str(folder / "model.onnx"), save_as_external_data=True, location="weights.bin")
 
 
 def _weights(path: Path) -> dict[str, Array]:
     """All tensors as float32, by name without a leading "bert."."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     try:
         tensors = load_file(path)
     except (SafetensorError, TypeError, KeyError) as exc:
@@ -89,8 +69,6 @@ class _Writer:
 
     def model(self) -> Any:
         """The whole ModelProto."""
-        from onnx import TensorProto, helper
-
         hidden = self._embeddings()
         for layer in range(self._sizes.layers):
             hidden = self._layer(f"encoder.layer.{layer}", hidden)
@@ -147,8 +125,6 @@ class _Writer:
         if self._pooling == "cls":
             self._node("Gather", [hidden, self._constant("first", np.array(0, np.int64))], "vectors", axis=1)
             return
-        from onnx import TensorProto
-
         # mean = (1 / length where a token is, else 0) (n, 1, s) @ hidden (n, s, dim)
         zero, one = (self._constant(name, np.array(value, np.int64)) for name, value in (("from", 0), ("step", 1)))
         end = self._node("Squeeze", ["sequence_length"], "end")
@@ -177,13 +153,9 @@ class _Writer:
         return self._weights[name]
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
-        from onnx import numpy_helper
-
         self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def _node(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
         self._nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
         return output

@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
+import onnxruntime as ort  # type: ignore[import-untyped]
 
-from embedding_service.backends.base import BackendFailed, ModelError, TokenIds, Vectors, pad
-from embedding_service.backends.onnx_graph import GRAPH_VERSION, check_supported, write_graph
+from embedding_service.backends.base import BackendFailed, ModelError, TokenIds, UnsupportedModel, Vectors, pad
 from embedding_service.core.model import ModelSpec
 
 _log = logging.getLogger("embedding_service.onnx")
+
+# Raise it whenever onnx_graph changes: it is part of the name under which a graph is cached.
+_GRAPH_VERSION = 1
+
+_MODULES = {("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")}
 
 
 class OnnxBackend:
@@ -61,14 +65,34 @@ def load_onnx(spec: ModelSpec, cache: Path, threads: int) -> OnnxBackend:
     return OnnxBackend(spec, session)
 
 
+def check_supported(spec: ModelSpec) -> None:
+    """Raise UnsupportedModel, with the reason, unless the graph of this model can be written."""
+    config = spec.config
+    reasons = [
+        (config.get("architectures") == ["BertModel"] or config.get("model_type") == "bert", "it is not a BertModel"),
+        (spec.modules in _MODULES, f"its modules are {', '.join(spec.modules)}"),
+        (spec.pooling in {"mean", "cls"}, f"its pooling is {spec.pooling or 'unknown'}"),
+        (config.get("hidden_act", "gelu") == "gelu", f"its activation is {config.get('hidden_act')}"),
+        (config.get("position_embedding_type", "absolute") == "absolute", "its positions are not absolute"),
+        (not config.get("is_decoder"), "it is a decoder"),
+        ((spec.folder / "model.safetensors").exists(), "it has no model.safetensors"),
+    ]
+    failed = [reason for holds, reason in reasons if not holds]
+    if failed:
+        raise UnsupportedModel(f"the onnx backend cannot run {spec.name!r}: {'; '.join(failed)}")
+
+
 def _key(spec: ModelSpec) -> str:
     """Everything that the graph is made of: two models, or two versions of the writer, never share a folder."""
-    parts = [GRAPH_VERSION, spec.digest, spec.pooling, dict(spec.config)]
+    parts = [_GRAPH_VERSION, spec.digest, spec.pooling, dict(spec.config)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _write(spec: ModelSpec, folder: Path) -> None:
     """Write the graph beside its place and move it there whole, so that a reader never sees half of it."""
+    # Imported here: once the graph is written, a start needs neither onnx nor the weights' reader.
+    from embedding_service.backends.onnx_graph import write_graph
+
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:

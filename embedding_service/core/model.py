@@ -17,7 +17,8 @@ class ModelSpec:
 
     name: as configured. revision: the hub's commit, None for a folder. max_tokens: the window, special tokens included.
     pooling: "mean", "cls", ... or "" where the folder does not say. modules: class names in order, e.g. "Transformer".
-    config: the transformer's config.json. prompts: by name, put before a text. digest: SHA-256 of weights and tokenizer.
+    config: the transformer's config.json. prompts: by name, put before a text.
+    digest: hex SHA-256 of weights and tokenizer. lower_case: texts are lower-cased before they are tokenised.
     """
 
     name: str

@@ -1,0 +1,17 @@
+"""python -m embedding_service: serve until told to stop."""
+
+from embedding_service.core.settings import EmbeddingSettings
+from embedding_service.main import create_app
+from service_kit.logs import configure_logging
+from service_kit.serve import serve
+
+
+def main() -> None:
+    """Read the settings, configure the logs, serve."""
+    settings = EmbeddingSettings()
+    configure_logging("embedding_service", settings.log_level)
+    serve(create_app(settings), settings.embedding_host, settings.embedding_port, "EMBEDDING_PORT")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The requests of TEI's and OpenAI's routes as they are on the wire, checked. Answers are never pydantic models."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from fastapi import Request
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from service_kit.errors import ValidationFailed
+from service_kit.failures import from_validation
+
+Input = str | list[int]
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What is to be embedded: texts and lists of token ids, in order. is_single: it came without a list around it."""
+
+    items: list[Input]
+    is_single: bool
+
+
+def parse_inputs(value: object) -> Inputs:
+    """Read a string, token ids, or a list of these. Fails with ValueError, which names the first wrong item."""
+    if isinstance(value, str):
+        return Inputs([value], True)
+    if not isinstance(value, list):
+        raise ValueError("must be a string, a list of strings, token ids, or a list of lists of token ids")
+    if value and _is_id(value[0]):
+        return Inputs([_ids(value, "")], True)
+    return Inputs([_item(item, f" in item {index}") for index, item in enumerate(value)], False)
+
+
+def _parse_texts(value: object) -> Inputs:
+    inputs = parse_inputs(value)
+    if not all(isinstance(item, str) for item in inputs.items):
+        raise ValueError("must be a string or a list of strings")
+    return inputs
+
+
+def _item(item: object, where: str) -> Input:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, list):
+        return _ids(item, where)
+    raise ValueError(f"expected a string or a list of token ids{where}, not {type(item).__name__}")
+
+
+def _ids(items: list[Any], where: str) -> list[int]:
+    for item in items:
+        if not _is_id(item):
+            raise ValueError(f"expected token ids (integers from 0){where}, not {str(item)[:40]!r}")
+    return items
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_TEXTS_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_IDS_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+_INPUTS_SCHEMA: dict[str, Any] = {
+    "anyOf": [*_TEXTS_SCHEMA["anyOf"], _IDS_SCHEMA, {"type": "array", "items": _IDS_SCHEMA}],
+    "examples": ["where is the lock taken?"],
+}
+
+WireInputs = Annotated[Inputs, BeforeValidator(parse_inputs), WithJsonSchema(_INPUTS_SCHEMA)]
+WireTexts = Annotated[Inputs, BeforeValidator(_parse_texts), WithJsonSchema(_TEXTS_SCHEMA)]
+Dimensions = Annotated[StrictInt, Field(ge=1)]
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+class EmbedRequest(BaseModel):
+    """POST /embed, as TEI has it; unknown fields are ignored, as TEI does."""
+
+    inputs: WireInputs
+    truncate: StrictBool | None = None
+    truncation_direction: Annotated[Literal["left", "right"], BeforeValidator(_lower)] = "right"
+    prompt_name: StrictStr | None = None
+    normalize: StrictBool = True
+    dimensions: Dimensions | None = None
+
+
+class TokenizeRequest(BaseModel):
+    """POST /tokenize, as TEI has it."""
+
+    inputs: WireTexts
+    add_special_tokens: StrictBool = True
+    prompt_name: StrictStr | None = None
+
+
+class OpenAIEmbeddingRequest(BaseModel):
+    """POST /v1/embeddings. `model` and `user` are taken and not used: the service has one model, as TEI."""
+
+    input: WireInputs
+    model: StrictStr | None = None
+    encoding_format: Literal["float", "base64"] | None = "float"
+    dimensions: Dimensions | None = None
+    user: StrictStr | None = None
+
+
+async def read(request: Request, model: type[_Model]) -> _Model:
+    """The request's body as `model`. Fails with ValidationFailed.
+
+    orjson and not FastAPI's reader: it refuses invalid UTF-8, lone surrogates and NaN, which no tokenizer can take.
+    """
+    try:
+        body = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as exc:
+        raise ValidationFailed(f"the body is not JSON: {exc}") from exc
+    if not isinstance(body, dict):
+        raise ValidationFailed(f"the body must be a JSON object, not {type(body).__name__}")
+    try:
+        return model.model_validate(body)
+    except ValidationError as exc:
+        raise from_validation(exc.errors(include_url=False, include_context=False)) from exc
+
+
+def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """What /docs shows of a body that `read` reads."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
