@@ -1,0 +1,108 @@
+"""A client that leaves must stop the upstream's work, in whatever phase it leaves."""
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.llm_service.conftest import Start
+from tests.support.unruly_llm import FIRST, UnrulyLlm, flood, hang, stream
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+async def until(is_so: Any, within_s: float) -> float:
+    """Seconds until `is_so()`; fails where it takes longer than within_s."""
+    started = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - started < within_s, "it did not come about in time"
+        await asyncio.sleep(0.01)
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("play", "is_stream", "label"),
+    [
+        pytest.param(hang, False, "other", id="in a plain call"),
+        pytest.param(hang, True, "other", id="before the upstream's headers"),
+        pytest.param(stream(ending="hangs"), True, "other", id="between headers and first token"),
+        pytest.param(stream(FIRST, ending="hangs"), True, "m", id="in a silent stream"),
+        pytest.param(flood, True, "m", id="in a busy stream"),
+    ],
+)
+async def test_fifty_departures_leave_no_upstream_connection(
+    start: Start, play: Any, is_stream: bool, label: str
+) -> None:
+    upstream = UnrulyLlm([play])
+    url = start(upstream)
+
+    async def call(http: httpx.AsyncClient) -> None:
+        body = {"model": "m", "messages": HELLO, "stream": is_stream}
+        async with http.stream("POST", url + "/v1/chat/completions", json=body) as response:
+            pieces = response.aiter_raw()  # held: httpx closes the connection with its iterator
+            await anext(pieces)
+            await asyncio.sleep(60)
+
+    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=60)) as http:
+        calls = [asyncio.create_task(call(http)) for _ in range(50)]
+        await until(lambda: upstream.calls == 50 and upstream.active == 50, within_s=20)
+        for task in calls:
+            task.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+    await until(lambda: upstream.active == 0, within_s=5)
+    async with httpx.AsyncClient() as http:
+        metrics = await _settled(http, url)
+    assert f'llm_requests_total{{model="{label}",outcome="client_left"}} 50.0' in metrics
+    assert 'http_requests_total{method="POST",route="/v1/chat/completions",status="499"} 50.0' in metrics
+
+
+async def _settled(http: httpx.AsyncClient, url: str) -> str:
+    for _ in range(100):
+        text = (await http.get(url + "/metrics")).text
+        if "http_requests_in_flight 1.0" in text:
+            return text
+        await asyncio.sleep(0.02)
+    raise AssertionError("requests are still in flight")
+
+
+async def test_one_departure_is_noticed_within_half_a_second(start: Start) -> None:
+    upstream = UnrulyLlm([hang])
+    url = start(upstream)
+    async with httpx.AsyncClient() as http:
+        body = {"model": "m", "messages": HELLO, "stream": True}
+        task = asyncio.create_task(http.post(url + "/v1/chat/completions", json=body))
+        await until(lambda: upstream.active == 1, within_s=5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert await until(lambda: upstream.active == 0, within_s=2) < 0.5
+
+
+async def test_a_client_that_leaves_while_it_sends_its_body_asks_nothing(start: Start) -> None:
+    upstream = UnrulyLlm([hang])
+    url = httpx.URL(start(upstream))
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.close()
+    await writer.wait_closed()
+    async with httpx.AsyncClient() as http:
+        metrics = await _settled(http, str(url).rstrip("/"))
+    assert 'route="/v1/chat/completions",status="499"} 1.0' in metrics
+    assert upstream.calls == 0
+
+
+async def test_a_client_that_does_not_read_slows_the_upstream_down(start: Start) -> None:
+    upstream = UnrulyLlm([flood])
+    url = start(upstream)
+    body = {"model": "m", "messages": HELLO, "stream": True}
+    async with httpx.AsyncClient() as http, http.stream("POST", url + "/v1/chat/completions", json=body) as response:
+        pieces = response.aiter_raw()
+        await anext(pieces)
+        await asyncio.sleep(0.5)
+        before = upstream.sent_bytes
+        await asyncio.sleep(0.5)
+        assert upstream.sent_bytes - before < 2_000_000  # unhindered it sends hundreds of megabytes a second
+        assert upstream.sent_bytes < 50_000_000
