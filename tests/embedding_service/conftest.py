@@ -1,0 +1,81 @@
+"""The real model, loaded once for all tests of the embedding service, and the service on a real port."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from embedding_service.backends.load import LoadedModel, load_model
+from embedding_service.core.settings import EmbeddingSettings
+from embedding_service.main import create_app
+from tests.support.live import live
+
+MakeSettings = Callable[..., EmbeddingSettings]
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("embedding-data")
+
+
+@pytest.fixture(scope="session")
+def make_settings(data_dir: Path) -> MakeSettings:
+    def make(**fields: Any) -> EmbeddingSettings:
+        return EmbeddingSettings(_env_file=None, **{"data_dir": data_dir, "embedding_threads": 1, **fields})
+
+    return make
+
+
+@pytest.fixture(scope="session", params=["onnx", "sentence_transformers"])
+def loaded(request: pytest.FixtureRequest, make_settings: MakeSettings) -> LoadedModel:
+    """The default model, by each backend in turn."""
+    return load_model(make_settings(embedding_backend=request.param))
+
+
+@pytest.fixture(scope="session")
+def onnx_model(make_settings: MakeSettings) -> LoadedModel:
+    return load_model(make_settings(embedding_backend="onnx"))
+
+
+@pytest.fixture(scope="session")
+def reference(onnx_model: LoadedModel) -> Callable[[list[str]], NDArray[np.float32]]:
+    """SentenceTransformer.encode of the same model: what our vectors are held to."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(onnx_model.spec.folder), device="cpu")
+    return lambda texts: np.asarray(model.encode(texts), np.float32)
+
+
+@pytest.fixture(scope="session")
+def code_texts() -> list[str]:
+    """Real code that nobody here wrote, in pieces of all lengths: one word to several windows."""
+    source = Path(httpx.__file__).with_name("_client.py").read_text()
+    sizes = [7, 80, 400, 700, 1500, 9000]
+    return [source[start : start + sizes[start % len(sizes)]] for start in range(0, 40_000, 1_999)]
+
+
+def wait_until_ready(url: str, deadline_s: float = 60) -> None:
+    end = time.monotonic() + deadline_s
+    while (answer := httpx.get(f"{url}/readyz")).status_code != 200:
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def service(make_settings: MakeSettings, onnx_model: LoadedModel) -> Iterator[str]:
+    """The address of a ready service with the default model and small limits."""
+    settings = make_settings(max_client_batch_size=64, max_concurrent_requests=128)
+    with live(create_app(settings, load=lambda _: onnx_model)) as url:
+        wait_until_ready(url)
+        yield url
+
+
+@pytest.fixture
+def http(service: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service, timeout=60) as client:
+        yield client
