@@ -42,7 +42,7 @@ class EmbeddingCache:
         self._max_bytes = max_bytes
 
     def open(self) -> None:
-        """Create or migrate the file. Conflict where a newer program wrote it, Unavailable where it cannot be opened."""
+        """Create or migrate the file. Conflict where a newer program wrote it, Unavailable where it cannot open."""
         self._database.open()
 
     def close(self) -> None:

@@ -48,7 +48,7 @@ class Manifest:
         self.jobs = JobLedger(self._database)
 
     def open(self) -> None:
-        """Create or migrate the file. Conflict where a newer program wrote it, Unavailable where it cannot be opened."""
+        """Create or migrate the file. Conflict where a newer program wrote it, Unavailable where it cannot open."""
         self._database.open()
 
     def close(self) -> None:
