@@ -331,3 +331,38 @@ async def test_names_that_callers_make_up_do_not_become_labels(start: Start) -> 
         metrics = (await http.get(url + "/metrics")).text
     assert 'llm_requests_total{model="other",outcome="not_found"} 3.0' in metrics
     assert "made-up" not in metrics
+
+
+@pytest.mark.parametrize("play", [answer(200, {"models": []}), answer(200, b"<p>hi</p>"), answer(500, {}), die])
+async def test_a_list_of_models_that_cannot_be_read_is_told(start: Start, play: Any) -> None:
+    async def upstream(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await play(send)
+
+    url = start(upstream)
+    async with httpx.AsyncClient() as http:
+        models, ready = await http.get(url + "/v1/models"), await http.get(url + "/readyz")
+    assert models.status_code in {502, 503}
+    assert error_of(models)["type"] == "server_error"
+    assert ready.status_code == 503
+
+
+async def test_a_server_without_a_list_of_models_is_ready_with_a_hint(start: Start) -> None:
+    async def upstream(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await answer(404 if scope["method"] == "GET" else 200, COMPLETION)(send)
+
+    url = start(upstream)
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(url + "/v1/models")).json() == {"object": "list", "data": []}
+        ready = await http.get(url + "/readyz")
+    assert ready.status_code == 200
+    assert "/v1" in ready.json()["checks"][0]["detail"]
+    assert (await post(url)).json() == COMPLETION
+
+
+async def test_an_answer_without_end_is_cut_off_at_a_limit(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_service.providers.openai_compatible.MAX_ANSWER_BYTES", 1000)
+    response = await post(start(UnrulyLlm([answer(200, {"choices": ["x" * 2000]})])))
+    assert (response.status_code, error_of(response)["code"]) == (502, "upstream")
+    assert "1000 bytes" in error_of(response)["message"]
