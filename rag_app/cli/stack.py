@@ -41,10 +41,12 @@ def make_plan(rag: RagSettings, stack: StackSettings, environment: Mapping[str, 
     """
     embedding_url, has_embedding = _address(rag, "embedding_url", stack.embedding_port, "")
     llm_url, has_llm = _address(rag, "llm_url", stack.llm_port, "/v1")
+    has_embedding = has_embedding and not rag.embedding_in_process
+    embedder = "the embedding model inside rag_app" if rag.embedding_in_process else embedding_url
     has_qdrant = is_loopback(f"http://{rag.qdrant_host}")
     parts = (
         (has_qdrant, Service("vector_db", rag.qdrant_port, "QDRANT_PORT"), f"Qdrant at {rag.qdrant_host}"),
-        (has_embedding, Service("embedding_service", stack.embedding_port, "EMBEDDING_PORT"), embedding_url),
+        (has_embedding, Service("embedding_service", stack.embedding_port, "EMBEDDING_PORT"), embedder),
         # Without a key it never is ready, by its own word, and extracts are answered without it.
         (has_llm, Service("llm_service", stack.llm_port, "LLM_PORT", "/healthz"), llm_url),
         (True, Service("rag_app", rag.rag_port, "RAG_PORT"), ""),

@@ -1,0 +1,46 @@
+"""A service of a few lines for tests of `up`: `python -m tests.support.toy_service`, under any of four names.
+
+PORT_<NAME> and TOY_<NAME> tell it what to do: "serve", "die" (say why, end with 3), "hang" (never be ready), "stubborn"
+(ignore SIGTERM), "late_death" (serve, then end after a second), "parent" (serve, with a child process of its own).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing is logged."""
+
+
+def run(name: str) -> None:
+    """Behave as TOY_<NAME> says; note the pid in TOY_DIR/<name>.pid first."""
+    how = os.environ.get(f"TOY_{name.upper()}", "serve")
+    folder = Path(os.environ["TOY_DIR"])
+    if how == "die":
+        sys.stderr.write("the model cannot be read\n")
+        sys.exit(3)
+    if how == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if how == "parent":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        (folder / f"{name}-child.pid").write_text(str(child.pid))
+    (folder / f"{name}.pid").write_text(str(os.getpid()))
+    if how == "hang":
+        time.sleep(600)
+    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ[f"TOY_{name.upper()}_PORT"])), _Answer)
+    if how == "late_death":
+        server.timeout = 1
+        server.handle_request()
+        sys.stderr.write("out of memory\n")
+        sys.exit(9)
+    server.serve_forever()
