@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import qdrant_edge as edge
 from qdrant_client.http import models
 
@@ -83,7 +84,9 @@ def _field(wire: models.FieldCondition) -> edge.FieldCondition:
 def _match(wire: models.Match) -> Any:
     match wire:
         case models.MatchValue():
-            return edge.MatchValue(wire.value)
+            # Edge takes Python's True for the integer 1, which matches no boolean; numpy's it takes for what it is.
+            value: Any = np.bool_(wire.value) if isinstance(wire.value, bool) else wire.value
+            return edge.MatchValue(value)
         case models.MatchAny():
             return edge.MatchAny(wire.any)
         case models.MatchExcept():
