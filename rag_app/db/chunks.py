@@ -164,6 +164,25 @@ class ChunkStore:
         found = {str(point.id): chunk_of(point.id, point.payload) for point in points}
         return [found[i] for i in ids if i in found and found[i].repository in scope]
 
+    async def of_blob(self, repository: str, layer: str, path: str, blob: str, scope: Scope) -> list[Chunk]:
+        """Every chunk of one file, whole, by line; none where it has none or is out of scope."""
+        if repository not in scope:
+            return []
+        found: list[Chunk] = []
+        offset: Any = None
+        while True:
+            points, offset = await self._call(
+                self._client.scroll,
+                self._alias,
+                scroll_filter=blobs(repository, layer, [(path, blob)]),
+                limit=_POINTS_A_REQUEST,
+                offset=offset,
+                with_payload=True,
+            )
+            found += [chunk_of(point.id, point.payload) for point in points]
+            if offset is None:
+                return sorted(found, key=lambda chunk: chunk.span.start_line)
+
     async def count(self, scope: Scope) -> int:
         """Chunks in scope, exactly; 0 where nothing was ever indexed."""
         if await self._target() is None:

@@ -1,0 +1,127 @@
+"""The code in a model's reply: taken out of its fence, named a language, parsed. Pure."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import cast, get_args
+
+from tree_sitter import Node
+from tree_sitter_language_pack import SupportedLanguage, get_parser
+
+from rag_app.features.generation.passages import Passage
+from service_kit.errors import ValidationFailed
+
+_FENCED = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
+
+_GRAMMARS = frozenset(get_args(SupportedLanguage))
+
+# What users call a language, where the grammar has another name.
+_ALIASES = {"c#": "csharp", "c++": "cpp", "golang": "go", "js": "javascript", "py": "python", "shell": "bash"}
+_ALIASES |= {"rs": "rust", "sh": "bash", "ts": "typescript"}
+
+_SUFFIXES = {
+    ".bash": "bash",
+    ".c": "c",
+    ".cc": "cpp",
+    ".cpp": "cpp",
+    ".cs": "csharp",
+    ".css": "css",
+    ".go": "go",
+    ".h": "c",
+    ".hpp": "cpp",
+    ".html": "html",
+    ".java": "java",
+    ".js": "javascript",
+    ".json": "json",
+    ".jsx": "javascript",
+    ".kt": "kotlin",
+    ".lua": "lua",
+    ".php": "php",
+    ".py": "python",
+    ".rb": "ruby",
+    ".rs": "rust",
+    ".scala": "scala",
+    ".sh": "bash",
+    ".sql": "sql",
+    ".swift": "swift",
+    ".toml": "toml",
+    ".ts": "typescript",
+    ".tsx": "tsx",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+}
+
+# Prose and data are no language to write code in, though they have grammars: a hit in a README decides nothing.
+_NOT_CODE = frozenset({"", "json", "markdown", "rst", "text", "toml", "yaml"})
+
+# A symbol shorter than this is in any code by chance.
+_MIN_SYMBOL_CHARS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CodeCheck:
+    """Does code parse? Where not: the first place, counted from 1, and the words for it."""
+
+    is_parsed: bool
+    line: int = 0
+    column: int = 0
+    problem: str = ""
+
+
+def extract_code(reply: str) -> str:
+    """The longest fenced block of a reply; all of it where there is no fence. An unclosed fence ends with the reply."""
+    blocks = [found[2] for found in _FENCED.finditer(reply)]
+    return max(blocks, key=len) if blocks else reply.strip()
+
+
+def check_code(code: str, language: str) -> CodeCheck:
+    """Parse `code` with the grammar of `language` (a name that choose_language answered)."""
+    if not code.strip():
+        return CodeCheck(False, 1, 1, "the reply holds no code")
+    tree = get_parser(cast("SupportedLanguage", language)).parse(code.encode("utf-8", "replace"))
+    broken = _first_error(tree.root_node)
+    if broken is None:
+        return CodeCheck(True)
+    line, column = broken.start_point.row + 1, broken.start_point.column + 1
+    what = f"missing {broken.type!r}" if broken.is_missing else "syntax error"
+    shown = code.split("\n")[line - 1].strip()[:120]
+    return CodeCheck(False, line, column, f"{what} at line {line}, column {column}: {shown}")
+
+
+def _first_error(root: Node) -> Node | None:
+    if not root.has_error:
+        return None
+    # Down the first branch that holds an error, as deep as it goes: its place is nearest to what went wrong.
+    node: Node | None = root
+    while node is not None and not (node.is_error or node.is_missing):
+        root = node
+        node = next((child for child in node.children if child.has_error), None)
+    return node or root
+
+
+def choose_language(asked: str | None, path: str | None, passages: Sequence[Passage]) -> str:
+    """The language to write: the one asked for, else the path's, else the one of most passages.
+
+    ValidationFailed where it has no grammar here, or where nothing tells it.
+    """
+    if asked:
+        name = _ALIASES.get(asked.strip().lower(), asked.strip().lower())
+        if name not in _GRAMMARS:
+            raise ValidationFailed(f"language: no grammar for {asked[:80]!r}; give one such as 'python' or 'go'")
+        return name
+    by_path = _SUFFIXES.get(PurePosixPath(path or "").suffix.lower())
+    if by_path:
+        return by_path
+    counts = Counter(p.language for p in passages if p.language in _GRAMMARS and p.language not in _NOT_CODE)
+    if not counts:
+        raise ValidationFailed("language: neither 'path' nor the indexed code tells it; give 'language'")
+    return counts.most_common(1)[0][0]
+
+
+def drawn_on(code: str, named: Iterable[int], passages: Sequence[Passage]) -> list[int]:
+    """Passages that code rests on: those that the model named, then those whose symbol the code uses."""
+    words = frozenset(re.findall(r"\w+", code))
+    used = [p.index for p in passages if len(p.symbol) >= _MIN_SYMBOL_CHARS and p.symbol in words]
+    return list(dict.fromkeys([*named, *used]))

@@ -1,0 +1,244 @@
+"""What goes over the wire for answers and code: requests checked against their limits, replies in fixed shapes."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rag_app.core.models import Citation, Filters, Hit, SearchMode, SearchQuery, SearchResult
+from rag_app.features.generation.answers import Answer, GeneratedCode, WriteRequest
+from rag_app.features.generation.prompt import Conversation, Turn
+from service_kit.errors import NothingToDo, ValidationFailed
+
+# As many passages as an answer draws on; 8 chunks of 256 tokens are 2,000 tokens of prompt.
+DEFAULT_HITS = 8
+
+# Turns are trimmed to the prompt's budget; this only bounds what is read.
+MAX_MESSAGES = 200
+
+
+class Narrowed(BaseModel):
+    """The filters that /v1/ask and /v1/generate share with /v1/search. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repositories: list[str] | None = Field(None, description="Ids of repositories; all that you may see by default.")
+    ref: str | None = Field(None, description="Branch, tag or commit; each repository's default by default.")
+    languages: list[str] | None = Field(None, description='E.g. ["python"].')
+    paths: list[str] | None = Field(None, description='Prefixes ("src/") or globs ("**/test_*.py").')
+    mode: SearchMode = Field("hybrid", description="How the passages are searched for.")
+    limit: int = Field(DEFAULT_HITS, ge=1, description="How many passages to search for.")
+    stream: bool = Field(False, description="Answer with server-sent events.")
+
+    def query(self, max_limit: int) -> SearchQuery:
+        """The search that these filters ask for, its text still to be set."""
+        if self.limit > max_limit:
+            raise ValidationFailed(f"limit: {self.limit} is over the limit of {max_limit}")
+        filters = Filters(languages=tuple(self.languages or ()), paths=tuple(self.paths or ()))
+        return SearchQuery("", ref=self.ref, filters=filters, mode=self.mode, limit=self.limit)
+
+
+class MessageIn(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class AskRequest(Narrowed):
+    """A question, or a conversation whose last message is the question."""
+
+    question: str | None = Field(None, description="What you want to know.")
+    messages: Annotated[list[MessageIn], Field(max_length=MAX_MESSAGES)] | None = Field(
+        None, description="A conversation; its last message is the question, from role 'user'."
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Self:
+        if (self.question is None) == (self.messages is None):
+            raise ValueError("give either 'question' or 'messages'")
+        if self.messages is not None and (not self.messages or self.messages[-1].role != "user"):
+            raise ValueError("the last of 'messages' must be the question, with role 'user'")
+        return self
+
+    def conversation(self, max_chars: int) -> Conversation:
+        """The question and the turns before it. NothingToDo for a blank one, ValidationFailed for one too long."""
+        turns = [Turn(message.role, message.content) for message in self.messages or ()]
+        question = turns.pop().content if turns else self.question or ""
+        return Conversation(checked_text("question", question, max_chars), tuple(turns))
+
+
+class GenerateRequest(Narrowed):
+    """An instruction for code."""
+
+    instruction: str = Field(description="What to write.")
+    path: str | None = Field(None, max_length=1024, description="The file that the code is for; tells its language.")
+    language: str | None = Field(None, max_length=64, description="The language to write in; most hits' by default.")
+
+    def write_request(self, max_chars: int) -> WriteRequest:
+        """The request for code. NothingToDo for a blank instruction, ValidationFailed for one too long."""
+        return WriteRequest(checked_text("instruction", self.instruction, max_chars), self.path, self.language)
+
+
+def checked_text(field: str, text: str, max_chars: int) -> str:
+    """`text` without outer blanks; refused where it is blank or longer than max_chars."""
+    stripped = text.strip()
+    if not stripped:
+        raise NothingToDo(f"{field}: it is blank; say what you want to know or have written")
+    if len(stripped) > max_chars:
+        raise ValidationFailed(f"{field}: {len(stripped)} characters are over the limit of {max_chars}")
+    return stripped
+
+
+class HitOut(BaseModel):
+    """A passage that was found, as /v1/search gives it."""
+
+    id: str
+    repository: str
+    ref: str
+    commit: str
+    path: str
+    start_line: int
+    end_line: int
+    language: str
+    symbol: str
+    content: str
+    score: float
+    scores: dict[str, float]
+
+    @classmethod
+    def of(cls, hit: Hit) -> Self:
+        """From the domain's words."""
+        chunk = hit.chunk
+        return cls(
+            id=chunk.id,
+            repository=chunk.repository,
+            ref=hit.ref,
+            commit=hit.commit,
+            path=chunk.span.path,
+            start_line=chunk.span.start_line,
+            end_line=chunk.span.end_line,
+            language=chunk.language,
+            symbol=chunk.qualified_name,
+            content=chunk.text,
+            score=hit.score,
+            scores=dict(hit.scores),
+        )
+
+
+class CitationOut(BaseModel):
+    """Where a statement comes from; sha256 is of the cited lines as they were indexed, as GET /v1/source gives them."""
+
+    index: int
+    repository: str
+    commit: str
+    path: str
+    start_line: int
+    end_line: int
+    sha256: str
+    url: str | None = None
+
+    @classmethod
+    def of(cls, citation: Citation) -> Self:
+        """From the domain's words."""
+        return cls(
+            index=citation.index,
+            repository=citation.repository,
+            commit=citation.commit,
+            path=citation.span.path,
+            start_line=citation.span.start_line,
+            end_line=citation.span.end_line,
+            sha256=citation.sha256,
+            url=citation.url,
+        )
+
+
+class AnswerOut(BaseModel):
+    """An answer whose every [n] is the index of one of its citations, and of the n-th hit."""
+
+    answer: str
+    citations: list[CitationOut]
+    citations_removed: int
+    hits: list[HitOut]
+    mode: Literal["generative", "extractive"]
+    abstained: bool
+    degraded: list[str]
+    usage: dict[str, int]
+    took_ms: dict[str, float]
+
+    @classmethod
+    def of(cls, answer: Answer) -> Self:
+        """From the domain's words."""
+        return cls(
+            answer=answer.answer,
+            citations=[CitationOut.of(citation) for citation in answer.citations],
+            citations_removed=answer.citations_removed,
+            hits=[HitOut.of(hit) for hit in answer.result.hits],
+            mode=answer.mode,
+            abstained=answer.abstained,
+            degraded=list(answer.degraded),
+            usage=dict(answer.usage),
+            took_ms=dict(answer.took_ms),
+        )
+
+
+class ParseErrorOut(BaseModel):
+    """The first place that does not parse, lines and columns from 1."""
+
+    line: int
+    column: int
+    message: str
+
+
+class ChecksOut(BaseModel):
+    """What was checked of generated code. `repaired`: a second round was asked for."""
+
+    parses: bool
+    repaired: bool
+    error: ParseErrorOut | None = None
+
+
+class GeneratedOut(BaseModel):
+    """Generated code, what it draws on, and what was checked of it."""
+
+    code: str
+    language: str
+    citations: list[CitationOut]
+    checks: ChecksOut
+    hits: list[HitOut]
+    degraded: list[str]
+    usage: dict[str, int]
+    took_ms: dict[str, float]
+
+    @classmethod
+    def of(cls, generated: GeneratedCode) -> Self:
+        """From the domain's words."""
+        check = generated.check
+        error = None if check.is_parsed else ParseErrorOut(line=check.line, column=check.column, message=check.problem)
+        return cls(
+            code=generated.code,
+            language=generated.language,
+            citations=[CitationOut.of(citation) for citation in generated.citations],
+            checks=ChecksOut(parses=check.is_parsed, repaired=generated.is_repaired, error=error),
+            hits=[HitOut.of(hit) for hit in generated.result.hits],
+            degraded=list(generated.degraded),
+            usage=dict(generated.usage),
+            took_ms=dict(generated.took_ms),
+        )
+
+
+def event_of(event: object) -> tuple[str, dict[str, Any]]:
+    """(name, data) of a stream's event."""
+    match event:
+        case SearchResult():
+            hits = [HitOut.of(hit).model_dump() for hit in event.hits]
+            return "search_results", {"hits": hits, "degraded": list(event.degraded), "took_ms": dict(event.took_ms)}
+        case Citation():
+            return "citation", CitationOut.of(event).model_dump(exclude_none=True)
+        case Answer():
+            return "final_answer", AnswerOut.of(event).model_dump(exclude_none=True)
+        case GeneratedCode():
+            return "final_answer", GeneratedOut.of(event).model_dump(exclude_none=True)
+        case _:
+            return "message", {"delta": str(event)}

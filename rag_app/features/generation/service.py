@@ -1,0 +1,243 @@
+"""Answers and code from what was retrieved: search, fit, prompt, complete, cite. Knows no HTTP."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from llama_index.core.base.response.schema import AsyncStreamingResponse
+from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.llms import ChatMessage
+from llama_index.core.llms.llm import LLM
+from llama_index.core.query_engine import RetrieverQueryEngine
+
+from rag_app.core.models import Citation, Scope, SearchQuery, SearchResult
+from rag_app.core.settings import RagSettings
+from rag_app.db.manifest import Manifest
+from rag_app.features.generation.answers import Answer, AnswerEvents, CodeEvents, GeneratedCode, WriteRequest
+from rag_app.features.generation.citation_filter import CitationFilter
+from rag_app.features.generation.citations import cite
+from rag_app.features.generation.code import choose_language, drawn_on, extract_code
+from rag_app.features.generation.passages import KeepPassages, NumberPassages, Passage
+from rag_app.features.generation.prompt import NOT_FOUND, Conversation, ask_messages, fit_passages, write_messages
+from rag_app.features.generation.synthesizers import (
+    CodeSynthesizer,
+    GenerativeSynthesizer,
+    PassageSynthesizer,
+    Report,
+)
+from rag_app.features.search.service import CodeRetriever, SearchService, is_relevant
+from service_kit.errors import NotFound, Unavailable
+
+
+@dataclass
+class _Run:
+    """One request on its way: what is searched, its retriever, how its text came about, its clock."""
+
+    query: SearchQuery
+    scope: Scope
+    retriever: CodeRetriever
+    report: Report = field(default_factory=Report)
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def result(self) -> SearchResult:
+        assert self.retriever.result is not None, "the retriever has not run"
+        return self.retriever.result
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        return (*self.result.degraded, *(("llm",) if self.report.failure else ()))
+
+    def citation_filter(self) -> CitationFilter:
+        return CitationFilter([passage.index for passage in self.report.passages])
+
+    def took_ms(self) -> dict[str, float]:
+        total = (time.perf_counter() - self.started) * 1e3
+        answer = self.report.answer_ms
+        return {"search": round(total - answer, 2), "answer": round(answer, 2), "total": round(total, 2)}
+
+
+class AnswerService:
+    """Asks and generates. Everything that it says passed a RetrieverQueryEngine over search's retriever."""
+
+    def __init__(self, search: SearchService, manifest: Manifest, llm: LLM, settings: RagSettings):
+        """llm: one of clients/llm.py, or any chat model of LlamaIndex."""
+        self._search = search
+        self._manifest = manifest
+        self._llm = llm
+        self._max_query_chars = settings.max_query_chars
+        self._context_tokens = settings.llm_context_tokens
+        self._callbacks = CallbackManager([])
+
+    async def ask(self, conversation: Conversation, query: SearchQuery, scope: Scope) -> Answer:
+        """The answer to a conversation's question. `query` narrows the search; its text is made of the conversation.
+
+        Fails as search fails. A model that fails costs the answer its mode: extractive, degraded by "llm".
+        """
+        run = self._run(conversation, query, scope)
+        response = await self._ask_engine(run, conversation, streaming=False).aquery(run.query.text)
+        passing = run.citation_filter()
+        text = passing.feed(str(response)) + passing.close()
+        return await self._answer(run, text, passing)
+
+    async def ask_stream(self, conversation: Conversation, query: SearchQuery, scope: Scope) -> AnswerEvents:
+        """As ask(), event by event: the hits, pieces, citations, the Answer. Returns once retrieval is over.
+
+        A model that fails after its first piece makes the stream fail. Closing the stream ends the model's call.
+        """
+        run = self._run(conversation, query, scope)
+        response = await self._ask_engine(run, conversation, streaming=True).aquery(run.query.text)
+        assert isinstance(response, AsyncStreamingResponse)
+        return self._answer_events(run, response.response_gen)
+
+    async def generate(self, request: WriteRequest, query: SearchQuery, scope: Scope) -> GeneratedCode:
+        """Code for an instruction, drawn from the hits of a search for it.
+
+        Unavailable without a model, naming the settings; NotFound where there is no code to draw on.
+        """
+        run = self._run(Conversation(request.instruction), query, scope)
+        writer = self._writer(run, request, streaming=False)
+        try:
+            await self._engine(run, writer, request.instruction).aquery(run.query.text)
+        except Unavailable as exc:
+            raise _without_model(run, exc) from exc
+        return await self._generated(run, writer)
+
+    async def generate_stream(self, request: WriteRequest, query: SearchQuery, scope: Scope) -> CodeEvents:
+        """As generate(), event by event. The pieces are the model's replies; the code at the end is what was checked.
+
+        Returns once the model has begun, so that a machine without one fails here.
+        """
+        run = self._run(Conversation(request.instruction), query, scope)
+        writer = self._writer(run, request, streaming=True)
+        response = await self._engine(run, writer, request.instruction).aquery(run.query.text)
+        assert isinstance(response, AsyncStreamingResponse)
+        pieces = response.response_gen
+        self._require_passages(run)
+        try:
+            first = await anext(pieces, "")
+        except Unavailable as exc:
+            raise _without_model(run, exc) from exc
+        return self._code_events(run, writer, first, pieces)
+
+    # The engines: retriever, then postprocessors (number, keep the relevant, fit), then one of our synthesizers.
+
+    def _run(self, conversation: Conversation, query: SearchQuery, scope: Scope) -> _Run:
+        searched = replace(query, text=conversation.search_text(self._max_query_chars))
+        return _Run(searched, scope, self._search.retriever(searched, scope))
+
+    def _ask_engine(self, run: _Run, conversation: Conversation, *, streaming: bool) -> RetrieverQueryEngine:
+        def prompting(passages: Sequence[Passage]) -> list[ChatMessage]:
+            return ask_messages(conversation, passages, self._context_tokens)
+
+        def relevant(passages: list[Passage]) -> list[Passage]:
+            return [passage for passage in passages if is_relevant(run.result.hits[passage.index - 1])]
+
+        writer = GenerativeSynthesizer(self._llm, self._callbacks, run.report, prompting, streaming=streaming)
+        return self._engine(run, writer, conversation.question, KeepPassages(relevant))
+
+    def _writer(self, run: _Run, request: WriteRequest, *, streaming: bool) -> CodeSynthesizer:
+        def prompting(passages: Sequence[Passage]) -> tuple[str, list[ChatMessage]]:
+            language = choose_language(request.language, request.path, passages)
+            return language, write_messages(request.instruction, language, request.path or "", passages)
+
+        return CodeSynthesizer(self._llm, self._callbacks, run.report, prompting, streaming=streaming)
+
+    def _engine(
+        self, run: _Run, synthesizer: PassageSynthesizer, asked: str, *keeping: KeepPassages
+    ) -> RetrieverQueryEngine:
+        fitting = KeepPassages(lambda passages: fit_passages(passages, asked, self._context_tokens))
+        return RetrieverQueryEngine(
+            retriever=run.retriever,
+            response_synthesizer=synthesizer,
+            node_postprocessors=[NumberPassages(), *keeping, fitting],
+            callback_manager=self._callbacks,
+        )
+
+    # From the text of an engine to what the caller gets.
+
+    async def _answer(self, run: _Run, text: str, passing: CitationFilter) -> Answer:
+        has_said_so = NOT_FOUND.lower() in text.lower() and not passing.used
+        return Answer(
+            answer=text,
+            citations=await self._cite(run, passing.used),
+            result=run.result,
+            mode=run.report.mode,
+            abstained=not run.report.passages or has_said_so,
+            citations_removed=passing.removed,
+            degraded=run.degraded,
+            usage=run.report.usage,
+            took_ms=run.took_ms(),
+        )
+
+    async def _answer_events(self, run: _Run, pieces: AsyncGenerator[str, None]) -> AnswerEvents:
+        yield run.result
+        passing = run.citation_filter()
+        shown: list[str] = []
+        cited = 0
+
+        async def news(text: str) -> list[str | Citation]:
+            nonlocal cited
+            shown.append(text)
+            new = await self._cite(run, passing.used[cited:])
+            cited = len(passing.used)
+            return [*([text] if text else []), *new]
+
+        async with aclosing(pieces):
+            async for piece in pieces:
+                for event in await news(passing.feed(piece)):
+                    yield event
+        for event in await news(passing.close()):
+            yield event
+        yield await self._answer(run, "".join(shown), passing)
+
+    async def _generated(self, run: _Run, writer: CodeSynthesizer) -> GeneratedCode:
+        self._require_passages(run)
+        code = extract_code(writer.reply)
+        passing = run.citation_filter()
+        passing.feed(writer.reply)
+        passing.close()
+        return GeneratedCode(
+            code=code,
+            language=writer.language,
+            citations=await self._cite(run, drawn_on(code, passing.used, run.report.passages)),
+            result=run.result,
+            check=writer.check,
+            is_repaired=run.report.is_repaired,
+            degraded=run.degraded,
+            usage=run.report.usage,
+            took_ms=run.took_ms(),
+        )
+
+    async def _code_events(
+        self, run: _Run, writer: CodeSynthesizer, first: str, pieces: AsyncGenerator[str, None]
+    ) -> CodeEvents:
+        async with aclosing(pieces):
+            yield run.result
+            yield first
+            async for piece in pieces:
+                yield piece
+        generated = await self._generated(run, writer)
+        for citation in generated.citations:
+            yield citation
+        yield generated
+
+    def _require_passages(self, run: _Run) -> None:
+        if not run.report.passages:
+            raise NotFound("there is no indexed code to draw on; index a repository, or widen the filters")
+
+    async def _cite(self, run: _Run, used: Sequence[int]) -> tuple[Citation, ...]:
+        if not used:
+            return ()
+        known = await asyncio.to_thread(self._manifest.repositories, run.scope)
+        sources = {repository.id: repository.source.location for repository in known}
+        return tuple(cite(used, run.report.passages, sources))
+
+
+def _without_model(run: _Run, exc: Unavailable) -> Unavailable:
+    if run.retriever.result is None:
+        return exc  # the search itself failed
+    hint = "code is generated by a language model and none answers; set OPENAI_API_KEY or LLM_BASE_URL for llm_service"
+    return Unavailable(f"{hint} ({exc.message})", retry_after_s=exc.retry_after_s)
