@@ -1,0 +1,156 @@
+"""From the first moment to the last: alive at once, ready when the model is there, clear when it is not."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from embedding_service.backends.load import LoadedModel
+from embedding_service.main import create_app
+from tests.embedding_service.conftest import MakeSettings, wait_until_ready
+from tests.support.live import free_port, live
+
+
+def test_while_the_model_loads_it_is_alive_not_ready_and_asks_callers_to_wait(
+    make_settings: MakeSettings, onnx_model: LoadedModel
+) -> None:
+    may_finish = threading.Event()
+
+    def load(_: Any) -> LoadedModel:
+        assert may_finish.wait(30)
+        return onnx_model
+
+    with live(create_app(make_settings(), load=load)) as url:
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        ready = httpx.get(f"{url}/readyz")
+        assert ready.status_code == 503
+        assert "is loading" in ready.json()["checks"][0]["detail"]
+        for answer in (
+            httpx.get(f"{url}/health"),
+            httpx.get(f"{url}/info"),
+            httpx.post(f"{url}/embed", json={"inputs": "a"}),
+            httpx.post(f"{url}/tokenize", json={"inputs": "a"}),
+        ):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["error_type"] == "Unhealthy"
+        openai = httpx.post(f"{url}/v1/embeddings", json={"input": "a"})
+        assert (openai.status_code, openai.json()["type"]) == (503, "Unhealthy")
+        may_finish.set()
+        wait_until_ready(url)
+        assert httpx.post(f"{url}/embed", json={"inputs": "a"}).status_code == 200
+        assert "by onnx" in httpx.get(f"{url}/readyz").json()["checks"][0]["detail"]
+
+
+def test_a_model_that_cannot_be_loaded_leaves_it_alive_and_says_what_to_do(make_settings: MakeSettings) -> None:
+    settings = make_settings(embedding_model="/no/such/folder")
+    with live(create_app(settings)) as url:
+        time.sleep(0.2)
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        ready = httpx.get(f"{url}/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["checks"][0]["detail"] == (
+            "EMBEDDING_MODEL is '/no/such/folder', and there is no such folder"
+        )
+        refused = httpx.post(f"{url}/embed", json={"inputs": "a"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
+        assert "no such folder" in refused.json()["error"]
+
+
+def test_an_unforeseen_failure_to_load_does_not_show_its_text(make_settings: MakeSettings) -> None:
+    def load(_: Any) -> LoadedModel:
+        raise MemoryError("secret detail")
+
+    with live(create_app(make_settings(), load=load)) as url:
+        time.sleep(0.2)
+        ready = httpx.get(f"{url}/readyz")
+        assert ready.status_code == 503
+        assert "MemoryError" in ready.text
+        assert "secret detail" not in ready.text
+
+
+def test_more_texts_than_the_limit_in_work_are_refused_with_429(
+    make_settings: MakeSettings, onnx_model: LoadedModel
+) -> None:
+    entered, may_finish = threading.Event(), threading.Event()
+
+    class Slow:
+        name, dim = "onnx", 384
+
+        def embed(self, batch: Any) -> Any:
+            entered.set()
+            assert may_finish.wait(30)
+            return onnx_model.backend.embed(batch)
+
+    model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow())
+    settings = make_settings(max_concurrent_requests=3, max_client_batch_size=3)
+    with live(create_app(settings, load=lambda _: model)) as url:
+        wait_until_ready(url)
+        answers: list[httpx.Response] = []
+        first = threading.Thread(
+            target=lambda: answers.append(httpx.post(f"{url}/embed", json={"inputs": ["a", "b"]}, timeout=60))
+        )
+        first.start()
+        assert entered.wait(30)
+        refused = httpx.post(f"{url}/embed", json={"inputs": ["c", "d"]})
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert refused.json()["error_type"] == "Overloaded"
+        assert "MAX_CONCURRENT_REQUESTS" in refused.json()["error"]
+        may_finish.set()
+        first.join()
+        assert answers[0].status_code == 200
+        assert httpx.post(f"{url}/embed", json={"inputs": ["c", "d"]}).status_code == 200  # the place is free again
+
+
+def test_a_backend_that_fails_is_424_and_the_next_request_is_served(
+    make_settings: MakeSettings, onnx_model: LoadedModel
+) -> None:
+    spec = replace(onnx_model.spec, config={**onnx_model.spec.config, "vocab_size": 40_000})  # not what it has
+    model = LoadedModel(spec, onnx_model.tokenizer, onnx_model.backend)
+    with live(create_app(make_settings(), load=lambda _: model)) as url:
+        wait_until_ready(url)
+        failed = httpx.post(f"{url}/embed", json={"inputs": [[101, 39_999, 102]]})
+        assert (failed.status_code, failed.json()["error_type"]) == (424, "Backend")
+        assert httpx.post(f"{url}/embed", json={"inputs": "a"}).status_code == 200
+
+
+def test_it_starts_by_python_dash_m_without_torch_and_ends_by_sigterm(data_dir: Path, tmp_path: Path) -> None:
+    port = free_port()
+    # A module named torch that cannot be imported: with the default model nothing may ask for it.
+    (tmp_path / "torch.py").write_text("raise ImportError('torch is not to be imported')")
+    (tmp_path / "sentence_transformers.py").write_text("raise ImportError('nor this')")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path.cwd())]),
+        "EMBEDDING_PORT": str(port),
+        "DATA_DIR": str(data_dir),
+        "EMBEDDING_BACKEND": "auto",
+        "HF_HUB_OFFLINE": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "embedding_service"], env=environment, stderr=subprocess.PIPE, cwd=tmp_path, text=True
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if httpx.get(f"{url}/readyz").status_code == 200:
+                    break
+            except httpx.ConnectError:
+                pass
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert len(httpx.post(f"{url}/embed", json={"inputs": "a"}).json()[0]) == 384
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert '"backend": "onnx"' in log
+    assert process.returncode in (0, -signal.SIGTERM)
