@@ -39,5 +39,6 @@ def create_app(settings: LlmSettings | None = None, *, provider: Provider | None
         envelope=openai_envelope,
         description="OpenAI's chat routes, forwarded to a configured server.",
     )
-    app.include_router(chat_router(service, is_configured=backend is not None))
+    router = chat_router(service, is_configured=backend is not None, stall_s=settings.llm_idle_timeout_s)
+    app.include_router(router)
     return app

@@ -8,6 +8,10 @@ from service_kit.errors import ServiceError
 _WORDS = {404: "not_found", 409: "conflict", 413: "too_large", 429: "overloaded"}
 
 
+class ClientLeft(Exception):
+    """The caller stopped reading. Nobody is there to be answered."""
+
+
 class InvalidRequest(ServiceError):
     """The request cannot be forwarded. 400 and not 422, because OpenAI's clients tell the two apart."""
 

@@ -38,7 +38,9 @@ class LlmSettings(ServiceSettings):
     llm_first_byte_timeout_s: float = Field(
         120.0, gt=0, description="Deadline of a stream's first byte, retries included; Ollama loads its model in it."
     )
-    llm_idle_timeout_s: float = Field(60.0, gt=0, description="Longest silence inside a stream.")
+    llm_idle_timeout_s: float = Field(
+        60.0, gt=0, description="Longest silence inside a stream, of the server or of a client that does not read."
+    )
     llm_total_timeout_s: float = Field(600.0, gt=0, description="Deadline of one whole answer.")
     # A context of 128,000 tokens is about half a megabyte; the rest is room for a few pictures.
     llm_max_body_bytes: int = Field(10_000_000, gt=0, description="Largest chat request, in bytes.")

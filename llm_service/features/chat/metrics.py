@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from llm_service.core.errors import ClientLeft
 from service_kit.errors import ServiceError
 
 # From a cached answer to a long generated one.
@@ -63,7 +64,7 @@ class ChatMetrics:
         except ServiceError as exc:
             observation.outcome = exc.code
             raise
-        except (asyncio.CancelledError, GeneratorExit):
+        except (asyncio.CancelledError, GeneratorExit, ClientLeft):
             observation.outcome = "client_left"
             raise
         except BaseException:

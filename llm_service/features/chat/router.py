@@ -12,8 +12,8 @@ from llm_service.features.chat.schemas import CHAT_REQUEST_DOC, parse_chat_reque
 from llm_service.features.chat.service import ChatService
 
 
-def chat_router(service: ChatService, *, is_configured: bool) -> APIRouter:
-    """POST /v1/chat/completions and GET /v1/models."""
+def chat_router(service: ChatService, *, is_configured: bool, stall_s: float) -> APIRouter:
+    """POST /v1/chat/completions and GET /v1/models. stall_s: how long a client may leave its answer unread."""
     router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
     @router.post(
@@ -27,7 +27,7 @@ def chat_router(service: ChatService, *, is_configured: bool) -> APIRouter:
             body = await request.body()
         except ClientDisconnect:
             return Response(status_code=CLIENT_LEFT)
-        return Relay(service, parse_chat_request(body))
+        return Relay(service, parse_chat_request(body), stall_s=stall_s)
 
     @router.get("/models", summary="What the configured server serves")
     async def list_models() -> dict[str, Any]:

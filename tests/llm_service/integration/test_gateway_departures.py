@@ -94,6 +94,18 @@ async def test_a_client_that_leaves_while_it_sends_its_body_asks_nothing(start: 
     assert upstream.calls == 0
 
 
+async def test_a_client_that_never_reads_on_is_let_go(start: Start) -> None:
+    upstream = UnrulyLlm([flood])
+    url = start(upstream, llm_idle_timeout_s=0.3)
+    body = {"model": "m", "messages": HELLO, "stream": True}
+    async with httpx.AsyncClient() as http, http.stream("POST", url + "/v1/chat/completions", json=body) as response:
+        pieces = response.aiter_raw()
+        await anext(pieces)
+        await until(lambda: upstream.active == 0, within_s=5)
+    async with httpx.AsyncClient() as http:
+        assert 'llm_requests_total{model="m",outcome="client_left"} 1.0' in await _settled(http, url)
+
+
 async def test_a_client_that_does_not_read_slows_the_upstream_down(start: Start) -> None:
     upstream = UnrulyLlm([flood])
     url = start(upstream)
