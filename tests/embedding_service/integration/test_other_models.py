@@ -1,0 +1,191 @@
+"""Models other than the default, made here with random weights: what onnx writes, and what it leaves to torch."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedding_service.backends.base import ModelError, UnsupportedModel
+from embedding_service.backends.load import LoadedModel, load_model
+from embedding_service.core.model import identity
+from tests.embedding_service.conftest import MakeSettings
+
+TEXTS = ["def close(self): ...", "x", "return the number of open connections in the pool " * 8]
+
+BERT: dict[str, Any] = {
+    "vocab_size": 30522,
+    "hidden_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+    "max_position_embeddings": 64,
+}
+
+
+def save_model(folder: Path, tokenizer_from: Path, pooling: str, transformer: Any, *, normalize: bool = True) -> Path:
+    """A SentenceTransformers folder, as its own library saves it."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    torch.manual_seed(7)
+    bare = folder / "bare"
+    model = transformer()
+    for parameter in model.parameters():  # random and large: a wrong wiring cannot hide behind tiny weights
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(bare)
+    shutil.copy(tokenizer_from / "tokenizer.json", bare)
+    shutil.copy(tokenizer_from / "tokenizer_config.json", bare)
+    modules: list[Any] = [Transformer(str(bare), max_seq_length=48)]
+    modules.append(Pooling(modules[0].get_embedding_dimension(), pooling_mode=pooling))
+    SentenceTransformer(modules=[*modules, *([Normalize()] if normalize else [])]).save(str(folder / "model"))
+    return folder / "model"
+
+
+def encode(folder: Path, texts: list[str]) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(folder), device="cpu").encode(texts)
+
+
+def embed(loaded: LoadedModel) -> Any:
+    return loaded.backend.embed(loaded.tokenizer.encode(TEXTS, "right"))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_bert_of_any_size_and_pooling_is_written_to_onnx(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings, pooling: str
+) -> None:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(**BERT, layer_norm_eps=1e-6)
+    folder = save_model(tmp_path, onnx_model.spec.folder, pooling, lambda: BertModel(config), normalize=False)
+    loaded = load_model(make_settings(embedding_model=str(folder)))
+    assert loaded.backend.name == "onnx"
+    assert (loaded.spec.pooling, loaded.spec.max_tokens, loaded.backend.dim) == (pooling, 48, 48)
+    np.testing.assert_allclose(embed(loaded), encode(folder, TEXTS), atol=1e-4)
+
+
+def test_a_model_that_is_no_bert_is_run_by_sentence_transformers(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
+) -> None:
+    from transformers import DistilBertConfig, DistilBertModel
+
+    config = DistilBertConfig(vocab_size=30522, dim=48, n_layers=2, n_heads=4, hidden_dim=96)
+    folder = save_model(tmp_path, onnx_model.spec.folder, "max", lambda: DistilBertModel(config), normalize=False)
+    loaded = load_model(make_settings(embedding_model=str(folder)))
+    assert loaded.backend.name == "sentence_transformers"
+    np.testing.assert_allclose(embed(loaded), encode(folder, TEXTS), atol=1e-4)
+    with pytest.raises(UnsupportedModel, match=r"not a BertModel; its pooling is max"):
+        load_model(make_settings(embedding_model=str(folder), embedding_backend="onnx"))
+
+
+def test_without_torch_such_a_model_is_refused_with_the_extra_to_install(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_of(onnx_model, tmp_path)
+    change(folder / "config.json", hidden_act="relu")
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # as if it were not installed
+    with pytest.raises(ModelError, match=r"pip install 'code-assistant\[torch\]'"):
+        load_model(make_settings(embedding_model=str(folder)))
+
+
+def copy_of(model: LoadedModel, folder: Path) -> Path:
+    """The default model's folder, its weights linked, so that a test may change its words."""
+    for path in model.spec.folder.rglob("*"):
+        target = folder / path.relative_to(model.spec.folder)
+        if path.is_dir():
+            target.mkdir()
+        elif path.suffix == ".safetensors":
+            target.symlink_to(path)
+        else:
+            shutil.copy(path, target)
+    return folder
+
+
+def change(path: Path, **fields: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_prompts_of_the_model_are_read_and_the_default_one_is_in_the_identity(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
+) -> None:
+    folder = copy_of(onnx_model, tmp_path)
+    plain = load_model(make_settings(embedding_model=str(folder))).spec
+    change(folder / "config_sentence_transformers.json", prompts={"query": "find: "}, default_prompt_name="query")
+    prompted = load_model(make_settings(embedding_model=str(folder))).spec
+    assert (plain.default_prompt, prompted.default_prompt) == (None, "find: ")
+    assert identity(plain, 384) != identity(prompted, 384)
+
+
+def test_identity_changes_with_the_window_and_not_with_the_folder_being_read_again(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
+) -> None:
+    folder = copy_of(onnx_model, tmp_path)
+    first, again = (load_model(make_settings(embedding_model=str(folder))).spec for _ in range(2))
+    change(folder / "sentence_bert_config.json", max_seq_length=128)
+    narrow = load_model(make_settings(embedding_model=str(folder))).spec
+    assert identity(first, 384) == identity(again, 384) != identity(narrow, 384)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "not a SentenceTransformers model"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer.json"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "not a tokenizer"),
+    ],
+    ids=["no config", "torn config", "no weights", "no tokenizer", "no such tokenizer"],
+)
+def test_a_spoilt_folder_is_refused_with_the_file_that_is_wrong(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings, spoil: Any, message: str
+) -> None:
+    folder = copy_of(onnx_model, tmp_path)
+    spoil(folder)
+    with pytest.raises(ModelError, match=message):
+        load_model(make_settings(embedding_model=str(folder)))
+
+
+def test_weights_that_cannot_be_read_are_refused_by_both_backends(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
+) -> None:
+    folder = copy_of(onnx_model, tmp_path)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ModelError, match="cannot load"):
+        load_model(make_settings(embedding_model=str(folder)))
+
+
+def test_weights_that_miss_a_tensor_are_not_guessed(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
+) -> None:
+    folder = copy_of(onnx_model, tmp_path)
+    change(folder / "config.json", num_hidden_layers=7)
+    with pytest.raises(UnsupportedModel, match=r"encoder\.layer\.6"):
+        load_model(make_settings(embedding_model=str(folder), embedding_backend="onnx"))
+
+
+def test_the_graph_is_written_once_and_again_when_it_is_spoilt(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(data_dir=tmp_path)
+    expected = embed(load_model(settings))
+    (graph,) = (tmp_path / "onnx").glob("*/model.onnx")
+    written_ns = graph.stat().st_mtime_ns
+    load_model(settings)
+    assert graph.stat().st_mtime_ns == written_ns
+    graph.write_bytes(b"torn")
+    np.testing.assert_array_equal(embed(load_model(settings)), expected)
+    assert list((tmp_path / "onnx").iterdir()) == [graph.parent]  # no scratch is left behind
+
+
+def test_a_data_folder_that_cannot_be_written_names_the_setting(tmp_path: Path, make_settings: MakeSettings) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="set DATA_DIR"):
+        load_model(make_settings(data_dir=tmp_path / "file"))
