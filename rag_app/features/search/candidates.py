@@ -1,0 +1,84 @@
+"""Asks the index: both arms in one request, without what is no longer indexed, and deeper where too much was."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from rag_app.core.models import Chunk, Scope, SparseVector
+from rag_app.db.chunks import Arm, ChunkStore, Found
+from rag_app.db.filters import Selection
+from rag_app.db.manifest import Manifest
+from rag_app.db.records import INDEXED, RefState
+from rag_app.features.search.query import PathFilter
+
+# Candidates of each arm. Beyond 100 the fused top ten no longer changes; a long list of hits needs more.
+ARM_DEPTH = 100
+DEPTH_PER_HIT = 4
+
+# The deepest an arm goes where filters that the index cannot answer leave too few.
+MAX_DEPTH = 6_400
+
+# Definitions of one name that are looked at; a repository has a few hundred __init__s.
+MAX_NAMED = 512
+
+Keep = Callable[[Chunk], bool]
+
+
+class CandidateSource:
+    """Candidates that the manifest names, from the arms that a search has."""
+
+    def __init__(self, store: ChunkStore, manifest: Manifest):
+        """Does no I/O."""
+        self._store = store
+        self._manifest = manifest
+
+    async def states(self, scope: Scope, ref: str | None) -> list[RefState]:
+        """The ref of each repository in scope that is searched."""
+        return await asyncio.to_thread(self._manifest.refs, scope, ref)
+
+    async def matching_paths(self, states: Sequence[RefState], paths: PathFilter) -> list[str]:
+        """The indexed paths that the globs take; empty where there are no globs."""
+        if not paths.globs:
+            return []
+        globs = PathFilter((), paths.globs)
+
+        def listed() -> list[str]:
+            files = (self._manifest.files.of(state.repository).values() for state in states)
+            return sorted(
+                {row.path for rows in files for row in rows if row.outcome == INDEXED and globs.matches(row.path)}
+            )
+
+        return await asyncio.to_thread(listed)
+
+    async def arms(
+        self,
+        vectors: Sequence[tuple[float, ...] | SparseVector],
+        selection: Selection,
+        paths: PathFilter,
+        limit: int,
+    ) -> list[list[Found]]:
+        """The candidates of each vector's arm, best first: enough for `limit` hits, or all that there are."""
+        depth = max(ARM_DEPTH, DEPTH_PER_HIT * limit)
+        while True:
+            arms = await self._store.query([Arm(vector, depth) for vector in vectors], selection)
+            kept = await self._kept([found.chunk for arm in arms for found in arm], paths)
+            left = [[found for found in arm if found.chunk.id in kept] for arm in arms]
+            # An arm that gave less than it was asked for has no more to give.
+            has_more = any(
+                len(arm) == depth and len(remaining) < limit for arm, remaining in zip(arms, left, strict=True)
+            )
+            if not has_more or depth >= MAX_DEPTH:
+                return left
+            depth = min(depth * 4, MAX_DEPTH)
+
+    async def named(self, selection: Selection, paths: PathFilter) -> list[Chunk]:
+        """Chunks whose names match the selection's."""
+        chunks = await self._store.named(selection, MAX_NAMED)
+        kept = await self._kept(chunks, paths)
+        return [chunk for chunk in chunks if chunk.id in kept]
+
+    async def _kept(self, chunks: Sequence[Chunk], paths: PathFilter) -> set[str]:
+        """Ids of those that are indexed now and that the path filter takes."""
+        keys = {chunk.id: (chunk.repository, chunk.layer, chunk.span.path, chunk.blob) for chunk in chunks}
+        current = await asyncio.to_thread(self._manifest.current, set(keys.values()))
+        takes = {path: paths.matches(path) for path in {key[2] for key in keys.values()}}
+        return {identifier for identifier, key in keys.items() if key in current and takes[key[2]]}

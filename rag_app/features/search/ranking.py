@@ -1,0 +1,165 @@
+"""How candidates become a ranking. Pure: values in, values out."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from rag_app.core.models import Chunk
+
+# What the dense arm weighs in the fusion; the sparse arm weighs the rest.
+DENSE_SHARE = 0.5
+
+# The cosine that all-MiniLM-L6-v2 gives unrelated text and code: what a candidate counts below it is noise.
+DENSE_FLOOR = 0.0
+
+# A chunk is a passage: three of a file show what is in it, and more push other files out of sight.
+MAX_PER_FILE = 3
+
+# Of the way to 1 that a definition goes when the query is its very name.
+DEFINITION_BOOST = 0.5
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A chunk that an arm brought. dense: cosine; sparse: BM25 score; None where that arm did not bring it.
+
+    ranks: its place in each arm that brought it, from 1.
+    """
+
+    chunk: Chunk
+    dense: float | None = None
+    sparse: float | None = None
+    ranks: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate with its score in [0, 1], and `parts`: what the score was made of."""
+
+    candidate: Candidate
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+def merge(dense: Sequence[tuple[Chunk, float]], sparse: Sequence[tuple[Chunk, float]]) -> list[Candidate]:
+    """One candidate a chunk, with the score of each arm that brought it; in order of first appearance."""
+    cosines = {chunk.id: score for chunk, score in dense}
+    bm25 = {chunk.id: score for chunk, score in sparse}
+    chunks = {chunk.id: chunk for chunk, _ in [*dense, *sparse]}
+    ranks: dict[str, dict[str, int]] = {i: {} for i in chunks}
+    for name, arm in (("dense_rank", dense), ("sparse_rank", sparse)):
+        for rank, (chunk, _) in enumerate(arm, 1):
+            ranks[chunk.id][name] = rank
+    return [Candidate(chunk, cosines.get(i), bm25.get(i), ranks[i]) for i, chunk in chunks.items()]
+
+
+def convex(candidates: Sequence[Candidate], dense_share: float, dense_floor: float = DENSE_FLOOR) -> list[Ranked]:
+    """Fuse by a convex combination of normalised scores, best first; equal scores keep their order.
+
+    A score is (score - floor) / (best - floor) of its arm. The floors, 0 for BM25 and a constant of the model for the
+    cosine, do not depend on the candidates, so that one more or fewer at the end moves nothing. An arm that lacks a
+    candidate gives it its floor.
+    """
+    best_dense = max((c.dense for c in candidates if c.dense is not None), default=0.0)
+    best_sparse = max((c.sparse for c in candidates if c.sparse is not None), default=0.0)
+    ranked = []
+    for candidate in candidates:
+        dense = _normalised(candidate.dense, dense_floor, best_dense)
+        sparse = _normalised(candidate.sparse, 0.0, best_sparse)
+        fused = dense_share * dense + (1 - dense_share) * sparse
+        parts = {**candidate.ranks, "dense_part": dense, "sparse_part": sparse, "fused": fused}
+        ranked.append(Ranked(candidate, fused, parts))
+    return _best_first(ranked)
+
+
+def reciprocal_rank_fusion(
+    rankings: Sequence[Sequence[K]], weights: Sequence[float], k: int = 60
+) -> list[tuple[K, float]]:
+    """Merge rankings, each best first, into one by the sum of weight / (k + rank), rank from 1; ties keep their order.
+
+    The alternative to `convex` where scores cannot be compared. Source: Cormack, Clarke, Büttcher 2009, where k = 60;
+    weights as in Qdrant's weighted RRF.
+    """
+    scores: dict[K, float] = {}
+    for ranking, weight in zip(rankings, weights, strict=True):
+        for rank, key in enumerate(ranking, 1):
+            scores[key] = scores.get(key, 0.0) + weight / (k + rank)
+    return sorted(scores.items(), key=lambda item: -item[1])
+
+
+def weighted(ranked: Sequence[Ranked], weight: Callable[[Chunk], float], name: str) -> list[Ranked]:
+    """Multiply each score by a weight in [0, 1] of its chunk, noted under `name`; best first again."""
+    changed = []
+    for one in ranked:
+        factor = weight(one.candidate.chunk)
+        changed.append(Ranked(one.candidate, one.score * factor, {**one.parts, name: factor}))
+    return _best_first(changed)
+
+
+def boosted(ranked: Sequence[Ranked], name: str) -> list[Ranked]:
+    """Lift the chunks that are called `name` (lower-case, dotted; "" lifts none) towards 1; best first again."""
+    if not name:
+        return list(ranked)
+    changed = []
+    for one in ranked:
+        boost = DEFINITION_BOOST * (1 - one.score) if is_called(one.candidate.chunk, name) else 0.0
+        changed.append(Ranked(one.candidate, one.score + boost, {**one.parts, "definition_boost": boost}))
+    return _best_first(changed)
+
+
+def is_called(chunk: Chunk, name: str) -> bool:
+    """Whether `name` (lower-case, dotted) is the chunk's symbol, its qualified name, or an end of that."""
+    qualified = chunk.qualified_name.lower()
+    return name in (chunk.symbol.lower(), qualified) or qualified.endswith(f".{name}")
+
+
+def by_name(chunks: Sequence[Chunk], name: str) -> list[Ranked]:
+    """Rank chunks by how their names match `name`: the whole qualified name, its end, then the shortest that begins so.
+
+    Scores: 1, .9, and below .8 the share of the name that was typed. Among equals a definition's first chunk leads.
+    """
+    ranked = [
+        Ranked(Candidate(chunk), score, {"name": score}) for chunk in chunks if (score := _name_score(chunk, name))
+    ]
+    return sorted(ranked, key=lambda one: (-one.score, *_place(one.candidate.chunk)))
+
+
+def spread(ranked: Sequence[Ranked], limit: int, per_file: int = MAX_PER_FILE) -> list[Ranked]:
+    """The first `limit`, with at most `per_file` chunks of a file as long as other files have something left."""
+    seen: Counter[tuple[str, str]] = Counter()
+    kept: list[Ranked] = []
+    held_back: list[Ranked] = []
+    for one in ranked:
+        file = (one.candidate.chunk.repository, one.candidate.chunk.span.path)
+        seen[file] += 1
+        (kept if seen[file] <= per_file else held_back).append(one)
+    chosen = (kept + held_back)[:limit]
+    return _best_first(chosen)
+
+
+def _normalised(score: float | None, floor: float, best: float) -> float:
+    if score is None or best <= floor:
+        return 0.0
+    return min(1.0, max(0.0, (score - floor) / (best - floor)))
+
+
+def _best_first(ranked: Sequence[Ranked]) -> list[Ranked]:
+    return sorted(ranked, key=lambda one: -one.score)
+
+
+def _name_score(chunk: Chunk, name: str) -> float:
+    qualified, symbol = chunk.qualified_name.lower(), chunk.symbol.lower()
+    if name == qualified:
+        return 1.0
+    if is_called(chunk, name):
+        return 0.9
+    starts = [called for called in (symbol, qualified) if called.startswith(name)]
+    return 0.8 * len(name) / len(min(starts, key=len)) if starts else 0.0
+
+
+def _place(chunk: Chunk) -> tuple[str, str, int]:
+    return chunk.repository, chunk.span.path, chunk.span.start_line

@@ -1,0 +1,226 @@
+"""Search as a LlamaIndex retriever: candidates, ranking, texts, nodes."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from llama_index.core.async_utils import asyncio_run
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+from rag_app.clients.embedding import Embedder
+from rag_app.core.bm25 import query_vector, term_weights
+from rag_app.core.models import Hit, Scope, SearchQuery, SearchResult, SparseVector
+from rag_app.core.settings import RagSettings
+from rag_app.core.tokens import query_term_ids
+from rag_app.db.chunks import ChunkStore
+from rag_app.db.filters import Selection
+from rag_app.db.manifest import Manifest
+from rag_app.db.records import RefState
+from rag_app.features.search import ranking
+from rag_app.features.search.candidates import CandidateSource
+from rag_app.features.search.paths import classes_asked, path_weight
+from rag_app.features.search.query import (
+    PathFilter,
+    checked_limit,
+    checked_text,
+    path_filter,
+    selection_of,
+    symbol_asked,
+)
+from rag_app.features.search.ranking import Ranked
+from rag_app.features.search.relevance import coverage
+from service_kit.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Upstream
+
+# What makes the dense arm stand aside: the embedding service is down, late, full, or answers wrongly.
+_ARM_FAILURES = (Unavailable, DeadlineExceeded, Overloaded, Upstream)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one search has found out so far."""
+
+    text: str
+    states: Sequence[RefState] = ()
+    weights: Mapping[int, float] = field(default_factory=dict)
+    dense: tuple[float, ...] | None = None
+    sparse: SparseVector | None = None
+    degraded: tuple[str, ...] = ()
+    took_ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.took_ms[name] = round((time.perf_counter() - started) * 1000, 2)
+
+
+class CodeRetriever(BaseRetriever):
+    """One search. `aretrieve(text)` does it; `result` then holds all that was found."""
+
+    def __init__(
+        self,
+        store: ChunkStore,
+        manifest: Manifest,
+        embedder: Embedder,
+        settings: RagSettings,
+        query: SearchQuery,
+        scope: Scope,
+    ):
+        """query: all but its text, which aretrieve() is given; scope: what the caller may see. Does no I/O."""
+        super().__init__()
+        self.result = SearchResult((), (), {})
+        self._store = store
+        self._manifest = manifest
+        self._embedder = embedder
+        self._settings = settings
+        self._query = query
+        self._scope = scope
+        self._source = CandidateSource(store, manifest)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        found: list[NodeWithScore] = asyncio_run(self._aretrieve(query_bundle))
+        return found
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        checked_limit(self._query, self._settings)
+        run = _Run(checked_text(query_bundle.query_str, self._settings))
+        with run.stage("total"):
+            hits = await self._search(run)
+        self.result = SearchResult(tuple(hits), run.degraded, run.took_ms)
+        return [NodeWithScore(node=_node(hit), score=hit.score) for hit in hits]
+
+    async def _search(self, run: _Run) -> list[Hit]:
+        paths = path_filter(self._query.filters.paths)
+        with run.stage("manifest"):
+            run.states = await self._source.states(self._scope, self._query.ref)
+            if self._query.ref is not None and self._scope and not run.states:
+                raise NotFound(
+                    f"no repository in scope has the ref {self._query.ref!r}; GET /v1/repositories lists them"
+                )
+            matching = await self._source.matching_paths(run.states, paths)
+        selection = selection_of(self._query.filters, run.states, paths, matching) if run.states else None
+        if selection is None:
+            return []
+        if self._query.mode == "symbol":
+            ranked = await self._by_name(run, selection, paths)
+        else:
+            ranked = await self._by_arms(run, selection, paths)
+        with run.stage("fetch"):
+            return await self._hits(run, ranked)
+
+    async def _by_name(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
+        name = symbol_asked(run.text) or run.text.lower()
+        with run.stage("index"):
+            exact = await self._source.named(_named(selection, (name,), ""), paths)
+            begun = await self._source.named(_named(selection, (), name), paths)
+        with run.stage("rank"):
+            chunks = list({chunk.id: chunk for chunk in [*exact, *begun]}.values())
+            return self._weighted(run, ranking.by_name(chunks, name))[: self._query.limit]
+
+    async def _by_arms(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
+        with run.stage("embedding"):
+            await asyncio.gather(self._ask_words(run), self._ask_meaning(run))
+        vectors = [vector for vector in (run.dense, run.sparse) if vector is not None]
+        if not vectors:
+            return []
+        with run.stage("index"):
+            arms = await self._source.arms(vectors, selection, paths, self._query.limit)
+        with run.stage("rank"):
+            by_arm = {id(vector): [(f.chunk, f.score) for f in arm] for vector, arm in zip(vectors, arms, strict=True)}
+            merged = ranking.merge(by_arm.get(id(run.dense), []), by_arm.get(id(run.sparse), []))
+            ranked = ranking.convex(merged, self._dense_share(run))
+            ranked = self._weighted(run, ranked)
+            ranked = ranking.boosted(ranked, symbol_asked(run.text))
+            return ranking.spread(ranked, self._query.limit)
+
+    def _weighted(self, run: _Run, ranked: Sequence[Ranked]) -> list[Ranked]:
+        # Who names paths has said which files matter.
+        if self._query.filters.paths:
+            return list(ranked)
+        asked = classes_asked(run.text)
+        return ranking.weighted(ranked, lambda chunk: path_weight(chunk.span.path, asked), "path_weight")
+
+    def _dense_share(self, run: _Run) -> float:
+        if run.dense is None:
+            return 0.0
+        return 1.0 if run.sparse is None else ranking.DENSE_SHARE
+
+    async def _ask_words(self, run: _Run) -> None:
+        """The sparse vector, and the weights that coverage is measured by, from the repositories searched."""
+        searched = frozenset(state.repository for state in run.states)
+        frequencies, documents = await asyncio.to_thread(
+            self._manifest.document_frequencies, searched, query_term_ids(run.text)
+        )
+        run.weights = term_weights(run.text, frequencies, documents)
+        vector = query_vector(run.text, frequencies, documents)
+        if self._query.mode != "dense" and vector.indices:
+            run.sparse = vector
+
+    async def _ask_meaning(self, run: _Run) -> None:
+        """The dense vector. Where it cannot be had, hybrid search goes on without it and says so."""
+        if self._query.mode == "sparse":
+            return
+        try:
+            vector, identity = await asyncio.gather(
+                self._embedder.model.aget_query_embedding(run.text), self._embedder.identity()
+            )
+        except _ARM_FAILURES as exc:
+            if self._query.mode == "dense":
+                raise Unavailable(f"mode 'dense' needs the embedding service: {exc.message}", retry_after_s=1) from exc
+            run.degraded = ("embedding",)
+            return
+        await self._store.check(identity)
+        run.dense = tuple(vector)
+
+    async def _hits(self, run: _Run, ranked: Sequence[Ranked]) -> list[Hit]:
+        ids = [one.candidate.chunk.id for one in ranked]
+        found, cosines = await asyncio.gather(
+            self._store.retrieve(ids, self._scope), self._missing_cosines(run, ranked)
+        )
+        chunks = {chunk.id: chunk for chunk in found}
+        refs = {(state.repository, state.layer): state for state in run.states}
+        hits = []
+        for one in ranked:
+            chunk = chunks.get(one.candidate.chunk.id)
+            state = refs.get((one.candidate.chunk.repository, one.candidate.chunk.layer))
+            if chunk is None or state is None:
+                continue  # deleted since the arms were asked
+            scores = {**one.parts, "sparse_share": round(coverage(chunk, run.weights), 4)}
+            dense = one.candidate.dense if one.candidate.dense is not None else cosines.get(chunk.id)
+            if dense is not None:
+                scores["dense"] = dense
+            if one.candidate.sparse is not None:
+                scores["sparse"] = one.candidate.sparse
+            hits.append(Hit(chunk, state.ref, state.commit, one.score, scores))
+        return hits
+
+    async def _missing_cosines(self, run: _Run, ranked: Sequence[Ranked]) -> dict[str, float]:
+        """The cosines of hits that only the words found: relevance is judged by them."""
+        if run.dense is None:
+            return {}
+        ids = [one.candidate.chunk.id for one in ranked if one.candidate.dense is None]
+        return await self._store.cosines(run.dense, ids, self._scope)
+
+
+def _named(selection: Selection, names: tuple[str, ...], prefix: str) -> Selection:
+    # A symbol filter stays: both must hold, and Qdrant is asked for the narrower of the two.
+    return replace(selection, names=selection.names or names, name_prefix=prefix)
+
+
+def _node(hit: Hit) -> TextNode:
+    chunk = hit.chunk
+    metadata = {
+        "path": chunk.span.path,
+        "start_line": chunk.span.start_line,
+        "end_line": chunk.span.end_line,
+        "repository": chunk.repository,
+        "commit": hit.commit,
+        "language": chunk.language,
+        "qualified_name": chunk.qualified_name,
+    }
+    return TextNode(id_=chunk.id, text=chunk.text, metadata=metadata)

@@ -1,0 +1,41 @@
+"""Search: what may happen. Other features meet search here."""
+
+from rag_app.clients.embedding import Embedder
+from rag_app.core.models import Scope, SearchQuery, SearchResult
+from rag_app.core.settings import RagSettings
+from rag_app.db.chunks import ChunkStore
+from rag_app.db.manifest import Manifest
+from rag_app.features.search.query import checked_limit, checked_text, narrowed_scope
+from rag_app.features.search.relevance import is_relevant
+from rag_app.features.search.retriever import CodeRetriever
+
+__all__ = ["CodeRetriever", "SearchService", "is_relevant", "narrowed_scope"]
+
+
+class SearchService:
+    """Finds chunks by meaning, words and names, among the repositories that a caller may see."""
+
+    def __init__(self, store: ChunkStore, manifest: Manifest, embedder: Embedder, settings: RagSettings):
+        """Does no I/O."""
+        self._store = store
+        self._manifest = manifest
+        self._embedder = embedder
+        self._settings = settings
+
+    async def search(self, query: SearchQuery, scope: Scope) -> SearchResult:
+        """Hits, best first, each of a file that is indexed now.
+
+        NothingToDo for a blank text, ValidationFailed for one that is too long, NotFound for a ref that no repository
+        has, Unavailable where Qdrant is down. An embedding service that is down is told in `degraded`, and fails mode
+        "dense" only.
+        """
+        # Checked before LlamaIndex sees them: its callbacks would log a bad query as a retrieval.
+        text = checked_text(query.text, self._settings)
+        checked_limit(query, self._settings)
+        retriever = self.retriever(query, scope)
+        await retriever.aretrieve(text)
+        return retriever.result
+
+    def retriever(self, query: SearchQuery, scope: Scope) -> CodeRetriever:
+        """A LlamaIndex retriever that does one such search; its `result` holds what search() would return."""
+        return CodeRetriever(self._store, self._manifest, self._embedder, self._settings, query, scope)
