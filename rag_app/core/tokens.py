@@ -16,6 +16,14 @@ _GLUED_RUN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]
 # A name longer than this is data (base64, a hash table written out): it is kept whole, cut to this, and not split.
 MAX_NAME_CHARS = 64
 
+# Words of English questions that say nothing about code. Queries without them gave BM25 +.04 NDCG@10 on docstrings of
+# a standard library (.426 to .466) and nothing on web queries (.347 to .350). Documents keep them: in code `for` and
+# `if` are words like others, and a query of nothing else still finds them.
+_STOP_WORDS = (
+    "a an the of in to for and or is are be by with from on at as it this that how do does what which when where i you "
+    "we can if"
+)
+
 # Distinct names that the cache holds: a repository of 100,000 lines has about 15,000.
 _CACHED_NAMES = 1 << 16
 
@@ -25,7 +33,7 @@ def terms(text: str) -> list[str]:
 
     Each name gives itself as a whole, lower-cased and without underscores (so template_folder, templateFolder and
     TEMPLATE_FOLDER meet), and, where it has several, its parts of two characters or more. Dotted, kebab and path
-    names are cut at the punctuation: in code `a-b` and `a.b` are expressions more often than names.
+    names are cut at the punctuation: in code `a-b` and `a.b` are expressions more often than names. Terms are stems.
     """
     found: list[str] = []
     for word in _WORD.findall(text):
@@ -57,7 +65,42 @@ def document_terms(path: str, symbol: str, text: str) -> Counter[int]:
 
 def query_term_ids(text: str) -> frozenset[int]:
     """The ids of the terms of a query: what to ask the table of document frequencies for."""
-    return frozenset(term_id(term) for term in terms(text))
+    return frozenset(term_id(term) for term in query_terms(text))
+
+
+def query_terms(text: str) -> frozenset[str]:
+    """The distinct terms of a query; without the stop words, where that leaves any."""
+    found = frozenset(terms(text))
+    return found - _stop_terms() or found
+
+
+def stem(term: str) -> str:
+    """A lower-case English word without its plural, -ing, -ed and final -e, so that close, closes and closing meet.
+
+    Light on purpose, and not always a word. With stop words left out it gave BM25 +.02 NDCG@10 on docstrings of a
+    standard library (.466 to .485) and +.01 on web queries (.350 to .361). Short terms and all but ASCII letters stay.
+    """
+    if len(term) < 4 or not (term.isascii() and term.isalpha()):
+        return term
+    if term.endswith("ies") and len(term) > 4:
+        term = term[:-3] + "y"
+    elif term.endswith(("sses", "shes", "ches", "xes", "zes")):
+        term = term[:-2]
+    elif term.endswith("s") and term[-2] not in "su":
+        term = term[:-1]
+    root = term
+    if term.endswith("ing") and len(term) > 5:
+        root = term[:-3]
+    elif term.endswith("ed") and len(term) > 4 and term[-3] != "e":
+        root = term[:-2]
+    if root != term and len(root) > 3 and root[-1] == root[-2] and root[-1] not in "lsz":
+        root = root[:-1]  # running -> runn -> run
+    return root[:-1] if root.endswith("e") and len(root) > 4 else root
+
+
+@lru_cache(maxsize=1)
+def _stop_terms() -> frozenset[str]:
+    return frozenset(stem(word) for word in _STOP_WORDS.split())
 
 
 @lru_cache(maxsize=_CACHED_NAMES)
@@ -78,7 +121,7 @@ def _name_terms(word: str) -> tuple[str, ...]:
         found.extend(part for part in parts if len(part) > 1 or not part.isascii())
     if not word.isascii():
         found.extend(_bigrams(whole))
-    return tuple(found)
+    return tuple(stem(term) for term in found)
 
 
 def _unicode_parts(word: str) -> list[str]:

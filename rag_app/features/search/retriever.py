@@ -11,7 +11,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from rag_app.clients.embedding import Embedder
-from rag_app.core.bm25 import query_vector, term_weights
+from rag_app.core.bm25 import highest_score, query_vector, term_weights
 from rag_app.core.models import Hit, Scope, SearchQuery, SearchResult, SparseVector
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import query_term_ids
@@ -133,7 +133,7 @@ class CodeRetriever(BaseRetriever):
         with run.stage("rank"):
             by_arm = {id(vector): [(f.chunk, f.score) for f in arm] for vector, arm in zip(vectors, arms, strict=True)}
             merged = ranking.merge(by_arm.get(id(run.dense), []), by_arm.get(id(run.sparse), []))
-            ranked = ranking.convex(merged, self._dense_share(run))
+            ranked = ranking.convex(merged, self._dense_share(run), highest_score(run.weights))
             ranked = self._weighted(run, ranked)
             ranked = ranking.boosted(ranked, symbol_asked(run.text))
             return ranking.spread(ranked, self._query.limit)
