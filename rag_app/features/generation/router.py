@@ -13,12 +13,11 @@ from rag_app.features.generation.schemas import (
     AskRequest,
     GeneratedOut,
     GenerateRequest,
-    Narrowed,
     event_of,
 )
 from rag_app.features.generation.service import AnswerService
 from rag_app.features.generation.streaming import events, while_connected
-from service_kit.errors import NotFound
+from rag_app.features.search.service import narrowed_scope
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
@@ -36,7 +35,7 @@ def generation_router(service: AnswerService, scope: Callable[[], Scope], settin
     @router.post("/ask", summary="Answer a question with citations", response_model=AnswerOut, responses=_STREAM)
     async def ask(body: AskRequest, request: Request) -> Response:
         conversation = body.conversation(settings.max_query_chars)
-        query, visible = body.query(settings.max_limit), _narrow(scope(), body)
+        query, visible = body.query(settings.max_limit), narrowed_scope(scope(), body.repositories)
         if body.stream:
             return events(request, await service.ask_stream(conversation, query, visible), event_of)
         return await while_connected(
@@ -48,7 +47,7 @@ def generation_router(service: AnswerService, scope: Callable[[], Scope], settin
     )
     async def generate(body: GenerateRequest, request: Request) -> Response:
         wanted = body.write_request(settings.max_query_chars)
-        query, visible = body.query(settings.max_limit), _narrow(scope(), body)
+        query, visible = body.query(settings.max_limit), narrowed_scope(scope(), body.repositories)
         if body.stream:
             return events(request, await service.generate_stream(wanted, query, visible), event_of)
         return await while_connected(
@@ -56,14 +55,6 @@ def generation_router(service: AnswerService, scope: Callable[[], Scope], settin
         )
 
     return router
-
-
-def _narrow(visible: Scope, body: Narrowed) -> Scope:
-    wanted = frozenset(body.repositories or ())
-    unknown = sorted(wanted - visible)
-    if unknown:
-        raise NotFound(f"no repository {unknown[0][:80]!r}; GET /v1/repositories lists them")
-    return wanted or visible
 
 
 def _json(model: AnswerOut | GeneratedOut) -> Response:

@@ -23,17 +23,18 @@ class Narrowed(BaseModel):
 
     repositories: list[str] | None = Field(None, description="Ids of repositories; all that you may see by default.")
     ref: str | None = Field(None, description="Branch, tag or commit; each repository's default by default.")
-    languages: list[str] | None = Field(None, description='E.g. ["python"].')
-    paths: list[str] | None = Field(None, description='Prefixes ("src/") or globs ("**/test_*.py").')
+    languages: list[str] = Field(default_factory=list, max_length=50, description='E.g. ["python"].')
+    paths: list[str] = Field(default_factory=list, max_length=50, description="Folders, files or globs; any may match.")
+    symbols: list[str] = Field(default_factory=list, max_length=50, description="Names or qualified names.")
     mode: SearchMode = Field("hybrid", description="How the passages are searched for.")
-    limit: int = Field(DEFAULT_HITS, ge=1, description="How many passages to search for.")
+    limit: int = Field(DEFAULT_HITS, description="How many passages to search for.")
     stream: bool = Field(False, description="Answer with server-sent events.")
 
     def query(self, max_limit: int) -> SearchQuery:
         """The search that these filters ask for, its text still to be set."""
-        if self.limit > max_limit:
-            raise ValidationFailed(f"limit: {self.limit} is over the limit of {max_limit}")
-        filters = Filters(languages=tuple(self.languages or ()), paths=tuple(self.paths or ()))
+        if not 1 <= self.limit <= max_limit:
+            raise ValidationFailed(f"limit is {self.limit}; it may be 1 to {max_limit} (MAX_LIMIT)")
+        filters = Filters(tuple(self.languages), tuple(self.paths), tuple(self.symbols))
         return SearchQuery("", ref=self.ref, filters=filters, mode=self.mode, limit=self.limit)
 
 
@@ -85,9 +86,9 @@ def checked_text(field: str, text: str, max_chars: int) -> str:
     """`text` without outer blanks; refused where it is blank or longer than max_chars."""
     stripped = text.strip()
     if not stripped:
-        raise NothingToDo(f"{field}: it is blank; say what you want to know or have written")
+        raise NothingToDo(f"{field} is blank; say what you want to know or have written")
     if len(stripped) > max_chars:
-        raise ValidationFailed(f"{field}: {len(stripped)} characters are over the limit of {max_chars}")
+        raise ValidationFailed(f"{field} has {len(stripped)} characters; the limit is {max_chars} (MAX_QUERY_CHARS)")
     return stripped
 
 

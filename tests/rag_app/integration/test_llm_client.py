@@ -2,18 +2,18 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from llama_index.core.llms import ChatMessage
-from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from rag_app.clients.llm import GatewayLlm, close_llm, create_llm
 from rag_app.core.settings import RagSettings
 from service_kit.context import request_id
 from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
+from tests.support.dripping_llm import DrippingLlm
 from tests.support.live import free_port, live
 from tests.support.scripted_llm import ScriptedLlm
 
@@ -93,42 +93,18 @@ async def test_one_deadline_holds_for_the_whole_answer(server: ScriptedLlm, url:
         await streamed(client(url, timeout_s=0.2))
 
 
-class Dripping:
-    """Says one piece every 50 ms for ever, or breaks off; remembers whether the caller left."""
-
-    def __init__(self, breaks_off: bool = False) -> None:
-        self.breaks_off = breaks_off
-        self.left = asyncio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        try:
-            await StreamingResponse(self.events(), media_type="text/event-stream")(scope, receive, send)
-        finally:
-            self.left.set()
-
-    async def events(self) -> AsyncIterator[bytes]:
-        while True:
-            yield b'data: {"id":"1","object":"chat.completion.chunk","created":0,"model":"m","choices":'
-            yield b'[{"index":0,"delta":{"role":"assistant","content":"drip "},"finish_reason":null}]}\n\n'
-            await asyncio.sleep(0.05)
-            if self.breaks_off:
-                raise ConnectionError("the model died")
-
-
 async def test_a_stream_that_never_ends_is_cut_at_the_deadline() -> None:
-    with live(Dripping()) as base, pytest.raises(DeadlineExceeded):
+    with live(DrippingLlm()) as base, pytest.raises(DeadlineExceeded):
         await streamed(client(f"{base}/v1", timeout_s=0.5))
 
 
 async def test_a_stream_that_breaks_off_is_an_upstream_failure() -> None:
-    with live(Dripping(breaks_off=True)) as base, pytest.raises(Upstream, match="broke off"):
+    with live(DrippingLlm(breaks_off=True)) as base, pytest.raises(Upstream, match="broke off"):
         await streamed(client(f"{base}/v1"))
 
 
 async def test_leaving_a_stream_ends_the_call() -> None:
-    dripping = Dripping()
+    dripping = DrippingLlm()
     with live(dripping) as base:
         stream = await client(f"{base}/v1").astream_chat(HELLO)
         await anext(stream)
