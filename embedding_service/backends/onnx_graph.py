@@ -153,7 +153,8 @@ class _Writer:
         return self._weights[name]
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
-        self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        # Not np.ascontiguousarray: it makes a vector of a scalar, and Gather's answer then has a dimension too many.
+        self._initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def _node(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:

@@ -20,7 +20,6 @@ class SentenceTransformersBackend:
         self._spec = spec
         self._modules: list[Any] = [module for module in model if type(module).__name__ != "Normalize"]
         self._device = model.device
-        # A model that knows no token types (MPNet, RoBERTa) must not be given any; BERT's default is zeros.
         self.dim = int(model.get_embedding_dimension() or 0)
 
     def embed(self, batch: Sequence[TokenIds]) -> Vectors:
@@ -29,6 +28,7 @@ class SentenceTransformersBackend:
 
         ids, lengths = pad(batch, self._spec.pad_id)
         mask = torch.arange(ids.shape[1])[None, :] < torch.from_numpy(lengths)[:, None]
+        # No token types: MPNet and RoBERTa know none, and BERT's default is the zeros that one text has.
         features: dict[str, Any] = {
             "input_ids": torch.from_numpy(ids).to(self._device),
             "attention_mask": mask.long().to(self._device),
@@ -57,6 +57,7 @@ def load_sentence_transformers(spec: ModelSpec, threads: int) -> SentenceTransfo
         torch.set_num_threads(threads)
     try:
         model = SentenceTransformer(str(spec.folder), local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as exc:
+    except Exception as exc:  # transformers, safetensors and torch each raise their own
         raise ModelError(f"sentence_transformers cannot load {spec.folder}: {exc}") from exc
-    return SentenceTransformersBackend(spec, model.eval())
+    # Half-precision weights would be run as such: float32 is what an identity promises.
+    return SentenceTransformersBackend(spec, model.float().eval())

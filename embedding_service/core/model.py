@@ -44,19 +44,26 @@ class ModelSpec:
         return int(self.config.get("pad_token_id") or 0)
 
 
-def identity(spec: ModelSpec, dim: int, dtype: str = FULL_PRECISION) -> str:
-    """Hex SHA-256 of what decides a vector: name, weights and tokenizer, dtype, pooling, window, dim, default prompt.
+# What of config.json decides a vector beside the weights. The rest (versions, names, dropout) changes from one save to
+# the next, and an index must not be thrown away for it.
+_DECIDING = ("architectures", "num_attention_heads", "hidden_act", "layer_norm_eps", "position_embedding_type")
 
-    Vectors of two identities must never be compared. The backend is not in it: onnx and sentence_transformers at full
-    precision agree within 1e-4 a component, so that an index built with one is searched with the other.
+
+def identity(spec: ModelSpec, dim: int, dtype: str = FULL_PRECISION) -> str:
+    """Hex SHA-256 of what decides a vector: weights and tokenizer, how they are used, dtype, pooling, window, prompt.
+
+    Vectors of two identities must never be compared. Left out on purpose: the backend, since onnx and
+    sentence_transformers at full precision agree within 1e-4 a component and may search each other's index; and the
+    name, since the same weights from a folder, a package or the hub give the same vectors.
     """
     parts = {
-        "name": spec.name,
         "digest": spec.digest,
+        "config": {name: spec.config.get(name) for name in _DECIDING},
         "dtype": dtype,
         "pooling": spec.pooling,
         "modules": spec.modules,
         "max_tokens": spec.max_tokens,
+        "lower_case": spec.lower_case,
         "dim": dim,
         "prompt": spec.default_prompt or "",
     }

@@ -95,6 +95,8 @@ class EmbeddingService:
         self._check_count(items)
         _check_dimensions(options.dimensions, model.backend.dim)
         prompt = _prompt(model, options.prompt_name)
+        if options.prompt_name is not None and not all(isinstance(item, str) for item in items):
+            raise ValidationFailed("`prompt_name` cannot be used with token ids: put the prompt's ids before them")
         self._admit(len(items))
         try:
             self._metrics.embeds.inc(len(items))

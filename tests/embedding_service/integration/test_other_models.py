@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from embedding_service.core.model import identity
 from tests.embedding_service.conftest import MakeSettings
 
 TEXTS = ["def close(self): ...", "x", "return the number of open connections in the pool " * 8]
+
+BACKENDS = ["onnx", "sentence_transformers"]
 
 BERT: dict[str, Any] = {
     "vocab_size": 30522,
@@ -127,6 +130,7 @@ def test_identity_changes_with_the_window_and_not_with_the_folder_being_read_aga
 ) -> None:
     folder = copy_of(onnx_model, tmp_path)
     first, again = (load_model(make_settings(embedding_model=str(folder))).spec for _ in range(2))
+    assert identity(first, 384) == identity(onnx_model.spec, 384)  # the same weights by another name
     change(folder / "sentence_bert_config.json", max_seq_length=128)
     narrow = load_model(make_settings(embedding_model=str(folder))).spec
     assert identity(first, 384) == identity(again, 384) != identity(narrow, 384)
@@ -189,3 +193,26 @@ def test_a_data_folder_that_cannot_be_written_names_the_setting(tmp_path: Path, 
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="set DATA_DIR"):
         load_model(make_settings(data_dir=tmp_path / "file"))
+
+
+def test_two_processes_that_write_the_same_graph_at_once_both_get_it(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(data_dir=tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(load_model, [settings, settings])
+    np.testing.assert_array_equal(embed(first), embed(second))
+    assert len(list((tmp_path / "onnx").iterdir())) == 1
+
+
+def test_half_precision_weights_are_run_at_full_precision_by_both_backends(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
+) -> None:
+    from transformers import BertConfig, BertModel
+
+    folder = save_model(
+        tmp_path, onnx_model.spec.folder, "mean", lambda: BertModel(BertConfig(**BERT)).half(), normalize=False
+    )
+    models = [load_model(make_settings(embedding_model=str(folder), embedding_backend=name)) for name in BACKENDS]
+    assert [model.backend.name for model in models] == BACKENDS
+    np.testing.assert_allclose(*(embed(model) for model in models), atol=1e-4)

@@ -1,12 +1,16 @@
 """TEI's routes over HTTP, in TEI's shapes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 
 from embedding_service.backends.load import LoadedModel
+from embedding_service.main import create_app
+from tests.embedding_service.conftest import MakeSettings, wait_until_ready
+from tests.support.live import live
 
 Reference = Callable[[list[str]], NDArray[np.float32]]
 
@@ -91,6 +95,21 @@ def test_a_text_over_the_window_is_refused_where_truncate_is_false(http: httpx.C
         assert answer.status_code == 422
         assert answer.json()["error_type"] == "Validation"
         assert "must have at most" in answer.json()["error"]
+
+
+def test_a_prompt_of_the_model_is_put_before_each_text(make_settings: MakeSettings, onnx_model: LoadedModel) -> None:
+    model = replace(onnx_model, spec=replace(onnx_model.spec, prompts={"query": "find: ", "plain": ""}))
+    with live(create_app(make_settings(), load=lambda _: model)) as url, httpx.Client(base_url=url) as http:
+        wait_until_ready(url)
+        by_name = vectors_of(http.post("/embed", json={"inputs": "the lock", "prompt_name": "query"}))
+        by_hand = vectors_of(http.post("/embed", json={"inputs": "find: the lock"}))
+        np.testing.assert_array_equal(by_name, by_hand)
+        tokens = http.post("/tokenize", json={"inputs": "the lock", "prompt_name": "query"}).json()
+        assert tokens == http.post("/tokenize", json={"inputs": "find: the lock"}).json()
+        unknown = http.post("/embed", json={"inputs": "the lock", "prompt_name": "document"})
+        assert (unknown.status_code, "it has: plain, query" in unknown.text) == (422, True)
+        with_ids = http.post("/embed", json={"inputs": [101, 102], "prompt_name": "query"})
+        assert (with_ids.status_code, "token ids" in with_ids.text) == (422, True)
 
 
 def test_answers_carry_the_compute_headers_of_tei(http: httpx.Client) -> None:
