@@ -125,6 +125,10 @@ def create_llm(settings: RagSettings) -> GatewayLlm:
     )
 
 
+# What main.py takes for a model without knowing whose it is.
+LanguageModel = LLM
+
+
 async def close_llm(llm: LLM) -> None:
     """Close the connections of a model made by create_llm; another LLM has nothing to close here."""
     if isinstance(llm, GatewayLlm):

@@ -22,6 +22,7 @@ FLOORS: dict[str, int] = {
     "engine": 1,
     "features": 2,
     "web": 2,
+    "readiness": 2,
     "cli": 3,
     "main": 3,
     "__main__": 4,
