@@ -66,9 +66,14 @@ def where(span: Mapping[str, Any]) -> str:
     return f"{span['path']}:{span['start_line']}-{span['end_line']}"
 
 
+def lines_of(code: str) -> list[str]:
+    """The lines of a file as an editor counts them: only line feeds end one (str.splitlines knows ten more ends)."""
+    return [line.removesuffix("\r") for line in code.removesuffix("\n").split("\n")]
+
+
 def grep_lines(hit: Mapping[str, Any]) -> str:
     """A hit as `path:line:text`, one line a line of code, as `grep -n` writes them."""
-    numbered = enumerate(hit["content"].splitlines(), start=hit["start_line"])
+    numbered = enumerate(lines_of(hit["content"]), start=hit["start_line"])
     return "".join(f"{hit['path']}:{line}:{text}\n" for line, text in numbered)
 
 

@@ -14,7 +14,18 @@ from rag_app.cli.ask import stream_answer
 from rag_app.cli.client import Failure, Server
 from rag_app.cli.interrupts import Interrupted, Interrupts
 from rag_app.cli.options import RefOption
-from rag_app.cli.output import console, emit, error_console, printable, say, say_degraded, show_code, show_hit, where
+from rag_app.cli.output import (
+    console,
+    emit,
+    error_console,
+    lines_of,
+    printable,
+    say,
+    say_degraded,
+    show_code,
+    show_hit,
+    where,
+)
 from rag_app.cli.processes import Processes, Service
 from rag_app.cli.progress import follow
 from rag_app.cli.repositories import register, source_of
@@ -155,7 +166,7 @@ def _cited_lines(rag: Server, citation: Mapping[str, Any], hits: list[dict[str, 
     start, end = citation["start_line"], citation["end_line"]
     for hit in hits:
         if hit["path"] == citation["path"] and hit["start_line"] <= start and end <= hit["end_line"]:
-            lines = hit["content"].splitlines()[start - hit["start_line"] : end - hit["start_line"] + 1]
+            lines = lines_of(hit["content"])[start - hit["start_line"] : end - hit["start_line"] + 1]
             return "\n".join(lines), hit["language"]
     wanted = {name: citation[name] for name in ("repository", "path", "start_line", "end_line")}
     source = rag.call("GET", "/v1/source", params=wanted)
@@ -163,7 +174,7 @@ def _cited_lines(rag: Server, citation: Mapping[str, Any], hits: list[dict[str, 
 
 
 def _beginning(code: str) -> str:
-    lines = code.splitlines()
+    lines = lines_of(code)
     more = len(lines) - SHOWN_LINES
     return code if more <= 1 else "\n".join([*lines[:SHOWN_LINES], f"… {more} more lines"])
 

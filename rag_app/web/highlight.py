@@ -36,6 +36,8 @@ def highlight(code: str, language: str, path: str) -> list[Line]:
 
     language: as the index names it; where Pygments does not know it, the path decides, else the code stays plain.
     """
+    # A lone carriage return ends no line of a file, but Pygments would make it one.
+    code = code.replace("\r\n", "\n").replace("\r", " ")
     lines: list[Line] = [[]]
     for token, text in _lexer(code, language, path).get_tokens(code):
         kind = _kind(token)

@@ -85,7 +85,6 @@ function finish() {
   state.running = null;
   $("answer").removeAttribute("aria-busy");
   $("go").textContent = "Ask";
-  if (!state.text) $("meta").textContent = "";
 }
 
 function address(question, push) {
@@ -119,7 +118,7 @@ function scheduleText() {
   isScheduled = true;
   requestAnimationFrame(() => {
     isScheduled = false;
-    if (state.running) showText();
+    if (state.text) showText();
   });
 }
 
@@ -308,6 +307,8 @@ function showProblem(error, retry) {
   for (const old of document.querySelectorAll(".notice.error")) old.remove();
   $("notices").append(notice(error.isGone ? "error gone" : "error", message, { label: "Try again", run: retry }));
   for (const bone of document.querySelectorAll(".bone")) bone.remove();
+  if (state.text) showText();
+  $("meta").textContent = "";
   $("answer").hidden = !state.text;
   $("hits").hidden = !state.hits.length;
   if (error.isGone) refresh();

@@ -96,5 +96,5 @@ export function place(span) {
 export function notice(kind, message, action = null) {
   const button = action && el("button", { type: "button", onclick: action.run }, action.label);
   const parts = inlineNodes(message, () => {}, () => false);
-  return el("div", { class: `notice ${kind}`, role: kind === "error" ? "alert" : null }, el("p", {}, ...parts), button);
+  return el("div", { class: `notice ${kind}`, role: kind.startsWith("error") ? "alert" : null }, el("p", {}, ...parts), button);
 }

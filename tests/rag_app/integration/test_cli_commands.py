@@ -63,6 +63,11 @@ def test_a_piped_search_prints_every_line_of_every_hit_as_grep_does(cli: Cli, ra
     assert found == Outcome(0, "a.py:3:def f():\na.py:4:    pass\nb.py:1:x = 1\n", "")
 
 
+def test_line_numbers_in_a_pipe_are_an_editors_whatever_odd_characters_the_code_holds(cli: Cli, rag: FakeRag) -> None:
+    rag.hits = [hit("a.py", 3, "x = '\x0c\u2028'\r\ny = 1\n")]
+    assert cli("search", "f").out == "a.py:3:x = '\x0c\u2028'\na.py:4:y = 1\n"
+
+
 def test_a_search_on_a_terminal_names_lines_symbol_and_shows_highlighted_code(cli: Cli, terminal: None) -> None:
     found = cli("search", "template", "--explain")
     assert "src/app.py:10-15" in found.out

@@ -30,6 +30,10 @@ def test_joined_tokens_are_the_code(code: str) -> None:
     assert texts(code, "javascript") == code.split("\n")
 
 
+def test_carriage_returns_neither_add_lines_nor_show() -> None:
+    assert texts("a = 1\r\nb = 'x\ry'\r\n") == ["a = 1", "b = 'x y'", ""]
+
+
 def test_the_path_decides_where_the_language_is_unknown() -> None:
     assert ("keyword", "fn") in highlight("fn main() {}", "no such language", "main.rs")[0]
 
