@@ -181,7 +181,7 @@ class Manifest:
         assert total is not None
         return found, int(total["chunks"])
 
-    def set_ref(self, repository: str, ref: str, commit: str, *, indexed_at: float | None, recipe: str) -> None:
+    def set_ref(self, repository: str, ref: str, commit: str, *, indexed_at: float | None) -> None:
         """Say what the base layer holds. indexed_at None: a run has begun and the commit before it is kept, if any."""
         with self._database.transaction() as connection:
             before = connection.execute(
@@ -193,7 +193,6 @@ class Manifest:
             connection.execute(
                 "INSERT INTO refs VALUES (?, ?, ?, ?, 1, ?)", (repository, ref, BASE_LAYER, commit, indexed_at)
             )
-            connection.execute("UPDATE repositories SET recipe = ? WHERE id = ?", (recipe, repository))
 
     def _repository(self, row: sqlite3.Row) -> Repository:
         outcomes = self._outcomes(row["id"])
@@ -205,7 +204,6 @@ class Manifest:
             wanted_ref=row["wanted_ref"],
             include=_globs(row["include"]),
             exclude=_globs(row["exclude"]),
-            recipe=row["recipe"],
             ref=row["ref"] or "",
             commit=row["commit_id"] or "",
             state=state,

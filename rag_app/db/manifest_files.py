@@ -81,6 +81,14 @@ class FileLedger:
             _add_frequencies(connection, repository, delta)
             connection.execute("UPDATE repositories SET chunks = chunks + ? WHERE id = ?", (chunks, repository))
 
+    def refresh(self, repository: str, signatures: Mapping[str, str]) -> None:
+        """New stat signatures, by path, of files whose bytes are what they were."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE files SET signature = ? WHERE repository = ? AND layer = ? AND path = ?",
+                [(signature, repository, BASE_LAYER, path) for path, signature in signatures.items()],
+            )
+
 
 def pack_terms(terms: Mapping[int, int]) -> bytes:
     """Term counts as bytes: ascending ids, then counts, both uint32, compressed (most counts are 1)."""

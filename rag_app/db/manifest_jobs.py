@@ -89,6 +89,11 @@ class JobLedger:
             changed = connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
             return changed.rowcount
 
+    def requeue(self, identifier: str) -> None:
+        """Put a running job back, to be begun again."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE jobs SET state = 'queued' WHERE id = ? AND state = 'running'", (identifier,))
+
     def take_lease(self, name: str, holder: str, lasting_s: float) -> bool:
         """Take or renew a lease; False where another holder's has not run out."""
         now = time.time()
@@ -100,6 +105,11 @@ class JobLedger:
                 (name, holder, now + lasting_s, now),
             )
             return taken.rowcount > 0
+
+    def lease_holder(self, name: str) -> str | None:
+        """Who took a lease last, whether or not it has run out."""
+        row = self._database.row("SELECT holder FROM leases WHERE name = ?", [name])
+        return None if row is None else str(row["holder"])
 
     def give_lease(self, name: str, holder: str) -> None:
         """Give a lease back; nothing happens where another holds it."""

@@ -11,7 +11,6 @@ CREATE TABLE repositories (
     wanted_ref TEXT,
     include TEXT NOT NULL,
     exclude TEXT NOT NULL,
-    recipe TEXT NOT NULL DEFAULT '',
     chunks INTEGER NOT NULL DEFAULT 0,
     created_at REAL NOT NULL,
     UNIQUE (source_type, source)

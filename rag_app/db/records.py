@@ -23,7 +23,7 @@ class Source:
 class Repository:
     """A registered repository, with what the manifest knows of it.
 
-    ref, commit: of its default ref, "" where not known (yet). recipe: how its files were chunked and embedded.
+    ref, commit: of its default ref, "" where not known (yet).
     state: computed from its jobs. indexed_at: Unix seconds of the last complete run, None before the first.
     files, chunks: in the index now. skipped: left-out entries by reason.
     """
@@ -34,7 +34,6 @@ class Repository:
     wanted_ref: str | None
     include: tuple[str, ...]
     exclude: tuple[str, ...]
-    recipe: str
     ref: str
     commit: str
     state: RepositoryState
@@ -61,7 +60,7 @@ class FileRow:
     """What became of one path in one layer.
 
     blob: SHA-256 of its bytes, "" where it was not read. outcome: INDEXED or the reason why it was left out.
-    signature: of its stat, "" where a later run must read it again. chunks: its points.
+    signature: of how it was indexed and of its stat, "" where it must be read again. chunks: its points.
     """
 
     path: str

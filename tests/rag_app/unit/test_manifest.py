@@ -165,10 +165,19 @@ def test_one_file_row_is_found_by_its_path(manifest: Manifest) -> None:
     assert manifest.files.one(identifier, "base", "z") is None
 
 
+def test_a_new_signature_leaves_the_rest_of_a_file_as_it_was(manifest: Manifest) -> None:
+    identifier = register(manifest)
+    manifest.files.commit(identifier, [indexed("a", "b1", 2, {7: 1}), indexed("b", "b2")])
+    manifest.files.refresh(identifier, {"a": "newer"})
+    rows = manifest.files.of(identifier)
+    assert (rows["a"].signature, rows["a"].blob, rows["b"].signature) == ("newer", "b1", "sig")
+    assert manifest.document_frequencies(scope_of(identifier), {7}) == ({7: 1}, 3)
+
+
 def test_refs_are_the_default_or_the_named_one(manifest: Manifest) -> None:
     one, two = register(manifest, "one"), register(manifest, "two")
-    manifest.set_ref(one, "main", "c1", indexed_at=5.0, recipe="r")
-    manifest.set_ref(two, "dev", "c2", indexed_at=6.0, recipe="r")
+    manifest.set_ref(one, "main", "c1", indexed_at=5.0)
+    manifest.set_ref(two, "dev", "c2", indexed_at=6.0)
     every = scope_of(one, two)
     assert {(r.repository, r.ref, r.layer, r.commit) for r in manifest.refs(every, None)} == {
         (one, "main", "base", "c1"),
@@ -182,11 +191,11 @@ def test_refs_are_the_default_or_the_named_one(manifest: Manifest) -> None:
 
 def test_the_commit_changes_only_when_a_run_is_complete(manifest: Manifest) -> None:
     identifier = register(manifest)
-    manifest.set_ref(identifier, "main", "c1", indexed_at=5.0, recipe="r1")
-    manifest.set_ref(identifier, "main", "c2", indexed_at=None, recipe="r2")
+    manifest.set_ref(identifier, "main", "c1", indexed_at=5.0)
+    manifest.set_ref(identifier, "main", "c2", indexed_at=None)
     found = manifest.repository(identifier, manifest.all_ids())
-    assert (found.commit, found.indexed_at, found.recipe) == ("c1", 5.0, "r2")
-    manifest.set_ref(identifier, "dev", "c2", indexed_at=7.0, recipe="r2")
+    assert (found.commit, found.indexed_at) == ("c1", 5.0)
+    manifest.set_ref(identifier, "dev", "c2", indexed_at=7.0)
     found = manifest.repository(identifier, manifest.all_ids())
     assert (found.ref, found.commit, found.indexed_at) == ("dev", "c2", 7.0)
     assert len(manifest.refs(scope_of(identifier), None)) == 1
@@ -195,7 +204,7 @@ def test_the_commit_changes_only_when_a_run_is_complete(manifest: Manifest) -> N
 def test_a_deleted_repository_leaves_a_note_that_its_points_must_go(manifest: Manifest) -> None:
     identifier = register(manifest)
     manifest.files.commit(identifier, [indexed("a", "b1", 1, {7: 1})])
-    manifest.set_ref(identifier, "main", "c1", indexed_at=5.0, recipe="r")
+    manifest.set_ref(identifier, "main", "c1", indexed_at=5.0)
     job = manifest.jobs.enqueue(identifier)
     manifest.delete(identifier)
     assert manifest.all_ids() == frozenset()

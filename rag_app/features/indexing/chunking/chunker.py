@@ -33,7 +33,7 @@ class ParsedFile:
         """Every line whose tokens chunk() will ask for."""
         yield from self.lines
         yield self.path
-        pending = [((), self.definitions)] if self.definitions else []
+        pending: list[tuple[tuple[Definition, ...], tuple[Definition, ...]]] = [((), self.definitions)]
         while pending:
             above, definitions = pending.pop()
             for definition in definitions:

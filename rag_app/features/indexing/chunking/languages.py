@@ -41,9 +41,7 @@ _TYPESCRIPT: dict[str, Kind] = {
     "enum_declaration": "class",
     "internal_module": "scope",
 }
-_TYPESCRIPT_PATTERNS = (
-    f"{_JAVASCRIPT_PATTERNS}\n(public_field_definition name: (_) value: {_FUNCTION_VALUE}) @function"
-)
+_TYPESCRIPT_PATTERNS = f"{_JAVASCRIPT_PATTERNS}\n(public_field_definition name: (_) value: {_FUNCTION_VALUE}) @function"
 _C: dict[str, Kind] = {"function_definition": "function"}
 _C_PATTERNS = """
 (struct_specifier body: (_)) @class
@@ -222,7 +220,14 @@ _BY_NAME = {
     "cmakelists.txt": "cmake",
 }
 
-_BY_INTERPRETER = {"python": "python", "bash": "bash", "sh": "bash", "zsh": "bash", "node": "javascript", "ruby": "ruby"}
+_BY_INTERPRETER = {
+    "python": "python",
+    "bash": "bash",
+    "sh": "bash",
+    "zsh": "bash",
+    "node": "javascript",
+    "ruby": "ruby",
+}
 
 
 def language_of(path: str, first_line: str = "") -> str:

@@ -14,9 +14,9 @@ _WORD = re.compile(r"\w")
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Consecutive lines (from 1, both ends included) of one sort. enclosing: definitions that it is in, outermost first.
+    """Consecutive lines (from 1, both ends included) of one sort.
 
-    kind: as of a chunk.
+    kind: as of a chunk. enclosing: the definitions that they are in, outermost first.
     """
 
     start: int

@@ -1,0 +1,159 @@
+"""Runs jobs, one after the other, in the process that holds the lease."""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+
+from prometheus_client import CollectorRegistry, Counter
+
+from rag_app.db.records import Job, JobError, Progress
+from rag_app.features.indexing.lease import RENEWED_EVERY_S, Lease
+from rag_app.features.indexing.run import IndexRun, ProgressMeter, Tools
+from service_kit.errors import ServiceError
+
+_log = logging.getLogger("rag_app.indexing")
+
+# How soon a job is seen that another process put down, and a lease that another let go.
+POLL_S = 1.0
+# A row written ten times a second tells a watcher nothing more, and costs a sync of the disk each.
+REPORT_EVERY_S = 0.25
+
+
+class Worker:
+    """The background task. start() and stop() belong to one event loop."""
+
+    def __init__(self, tools: Tools, registry: CollectorRegistry | None = None):
+        """registry: where its counters go, if anywhere."""
+        self._tools = tools
+        self._lease = Lease(tools.manifest.jobs)
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._finished = Counter("indexing_jobs", "Jobs that ended, by state.", ["state"], registry=registry)
+        self._chunks = Counter(
+            "indexing_chunks", "Chunks that got their vector, from the model or the cache.", ["source"],
+            registry=registry,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._task = asyncio.create_task(self._work(), name="indexer")
+
+    async def stop(self) -> None:
+        """End. A job in hand is put back and begun again at the next start; what it wrote by then stays."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def wake(self) -> None:
+        """A job was put down."""
+        self._wake.set()
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                try:
+                    await self._as_indexer()
+                except Exception:
+                    _log.exception("the indexer stumbled; it goes on")
+                self._wake.clear()
+                await asyncio.sleep(POLL_S)
+        finally:
+            await asyncio.to_thread(self._lease.give_back)
+
+    async def _as_indexer(self) -> None:
+        """Work for as long as the lease is ours."""
+        if not await asyncio.to_thread(self._lease.take):
+            return
+        jobs = self._tools.manifest.jobs
+        if lost := await asyncio.to_thread(jobs.requeue_running):
+            _log.info("jobs begun by a process that ended are begun again", extra={"jobs": lost})
+        while await asyncio.to_thread(self._lease.take):
+            await self._forget_deleted()
+            job = await asyncio.to_thread(jobs.claim)
+            if job is not None:
+                await self._under_lease(job)
+                continue
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL_S)
+
+    async def _under_lease(self, job: Job) -> None:
+        """Run a job; renew the lease beside it, and stop where another has taken it (it has the job too, then)."""
+        running = asyncio.create_task(self._run(job))
+        try:
+            while not (await asyncio.wait({running}, timeout=RENEWED_EVERY_S))[0]:
+                if not await asyncio.to_thread(self._lease.take):
+                    _log.warning("another process took the lease", extra={"job": job.id})
+                    break
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    async def _run(self, job: Job) -> None:
+        meter = ProgressMeter(_Throttled(self._tools, job))
+        jobs = self._tools.manifest.jobs
+        try:
+            scope = self._tools.manifest.all_ids()
+            await IndexRun(self._tools, self._tools.manifest.repository(job.repository, scope), meter).run()
+        except asyncio.CancelledError:
+            # Not in a thread: this task may not wait any more. Where another took the lease the row is its own.
+            if self._lease.take():
+                jobs.requeue(job.id)
+            raise
+        except Exception as exc:
+            error = _as_error(exc, job)
+            await asyncio.to_thread(jobs.finish, job.id, "failed", meter.progress, error)
+            self._finished.labels("failed").inc()
+        else:
+            await asyncio.to_thread(jobs.finish, job.id, "succeeded", meter.progress)
+            self._finished.labels("succeeded").inc()
+            _log.info("indexed", extra={"job": job.id, "repository": job.repository, **_figures(meter.progress)})
+        self._chunks.labels("model").inc(meter.progress.chunks_embedded)
+        self._chunks.labels("cache").inc(meter.progress.chunks_reused)
+
+    async def _forget_deleted(self) -> None:
+        """Delete the points of repositories that were deleted while Qdrant could not be reached."""
+        manifest = self._tools.manifest
+        for identifier in await asyncio.to_thread(manifest.deleted):
+            try:
+                await self._tools.store.delete_repository(identifier)
+            except ServiceError as exc:
+                _log.warning("points of a deleted repository stay for now", extra={"code": exc.code})
+                return
+            await asyncio.to_thread(manifest.confirm_deleted, identifier)
+
+
+class _Throttled:
+    """Writes progress at most every REPORT_EVERY_S; the first and the last figures are written in any case."""
+
+    def __init__(self, tools: Tools, job: Job):
+        self._jobs = tools.manifest.jobs
+        self._id = job.id
+        self._next = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + REPORT_EVERY_S
+            self._jobs.report(self._id, progress)
+
+
+def _as_error(exc: Exception, job: Job) -> JobError:
+    if isinstance(exc, ServiceError):
+        _log.warning("a job failed", extra={"job": job.id, "code": exc.code, "detail": exc.message})
+        return JobError(exc.code, exc.message)
+    _log.exception("a job failed", exc_info=exc, extra={"job": job.id})
+    return JobError("internal", f"internal error; the log has it under job {job.id}")
+
+
+def _figures(progress: Progress) -> dict[str, int]:
+    return {
+        "files": progress.files_total,
+        "chunks_embedded": progress.chunks_embedded,
+        "chunks_reused": progress.chunks_reused,
+        "took_ms": progress.elapsed_ms,
+    }
