@@ -34,7 +34,7 @@ def path_class(path: str) -> str:
 def classes_asked(text: str) -> frozenset[str]:
     """The classes that a query names."""
     words = set(terms(text))
-    return frozenset(name for name, asked in _ASKED.items() if words & set(asked.split()))
+    return frozenset(name for name, asked in _ASKED.items() if words & set(terms(asked)))
 
 
 def path_weight(path: str, asked: frozenset[str]) -> float:

@@ -1,0 +1,372 @@
+"""Search over the real manifest and Qdrant's engine in memory, with the embedding client over real HTTP."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from qdrant_client import AsyncQdrantClient
+
+from rag_app.clients.embedding import ServiceEmbedder
+from rag_app.core.models import Chunk, Filters, Scope, SearchQuery, SearchResult
+from rag_app.core.settings import RagSettings
+from rag_app.db.chunks import ChunkStore
+from rag_app.features.search import candidates, query
+from rag_app.features.search.router import search_router
+from rag_app.features.search.service import SearchService
+from service_kit.app import create_service
+from service_kit.errors import Conflict, NotFound, NothingToDo, Unavailable, ValidationFailed
+from service_kit.metrics import HttpMetrics
+from tests.support.chunks import make_chunk
+from tests.support.fake_tei import FakeTei
+from tests.support.indexed import SmallIndex, open_manifest
+from tests.support.live import free_port, live
+
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+
+TEI = FakeTei(max_input_length=512, max_client_batch_size=64, extra_info={"dim": 8, "identity": "ab" * 16})
+
+
+@pytest.fixture(scope="module")
+def tei() -> Iterator[str]:
+    with live(TEI.app()) as url:
+        yield url
+
+
+@pytest.fixture
+async def index(tmp_path: Path, tei: str) -> AsyncIterator[SmallIndex]:
+    settings = RagSettings(_env_file=None, embedding_url=tei)
+    store = ChunkStore(settings, AsyncQdrantClient(":memory:"))
+    embedder = ServiceEmbedder(settings)
+    index = SmallIndex(store, open_manifest(tmp_path), embedder)
+    yield index
+    await embedder.close()
+    await store.close()
+    index.manifest.close()
+
+
+def pool_chunks(repository: str) -> list[Chunk]:
+    def chunk(path: str, text: str, qualified: str = "", **words: Any) -> Chunk:
+        symbol = qualified.split(".")[-1]
+        return make_chunk(path, text, repository=repository, symbol=symbol, qualified_name=qualified, **words)
+
+    return [
+        chunk("src/pool.py", "def close(self):\n    self.lock.release()", "Pool.close"),
+        chunk("src/pool.py", "def open(self):\n    self.lock.acquire()", "Pool.open", start_line=10),
+        chunk("src/http/server.py", "class HTTPServer:\n    port = 80", "HTTPServer", kind="class"),
+        chunk("tests/test_pool.py", "def test_close():\n    pool.close()\n    lock.release()", "test_close"),
+        chunk("docs/pool.md", "# The pool\nHow to release the lock", language="markdown", kind="section"),
+    ]
+
+
+@pytest.fixture
+async def repository(index: SmallIndex) -> str:
+    identifier = index.repository("pools")
+    await index.put(identifier, pool_chunks(identifier))
+    return identifier
+
+
+def service_over(index: SmallIndex, **settings: Any) -> SearchService:
+    return SearchService(index.store, index.manifest, index.embedder, RagSettings(_env_file=None, **settings))
+
+
+async def find(index: SmallIndex, text: str, scope: Scope | None = None, **words: Any) -> SearchResult:
+    return await service_over(index).search(SearchQuery(text, **words), scope or index.manifest.all_ids())
+
+
+def places(result: SearchResult) -> list[str]:
+    return [f"{hit.chunk.span.path}:{hit.chunk.span.start_line}" for hit in result.hits]
+
+
+async def test_a_hit_is_whole_and_tells_where_it_is_and_why(index: SmallIndex, repository: str) -> None:
+    result = await find(index, "where is the lock released")
+    best = result.hits[0]
+    assert best.chunk == pool_chunks(repository)[0]
+    assert (best.ref, best.commit) == ("main", "c0ffee")
+    assert 0 < best.score <= 1
+    assert {"dense", "sparse", "sparse_share", "fused", "dense_rank", "sparse_rank"} <= set(best.scores)
+    assert result.degraded == ()
+    assert set(result.took_ms) == {"manifest", "embedding", "index", "rank", "fetch", "total"}
+    assert result.took_ms["total"] >= result.took_ms["index"]
+
+
+@pytest.mark.usefixtures("repository")
+class TestModes:
+    async def test_words_find_by_words_without_any_embedding(self, index: SmallIndex) -> None:
+        asked = len(TEI.bodies)
+        result = await find(index, "acquire", mode="sparse")
+        assert places(result) == ["src/pool.py:10"]
+        assert len(TEI.bodies) == asked
+        assert "dense" not in result.hits[0].scores
+
+    async def test_meaning_finds_what_shares_no_word(self, index: SmallIndex) -> None:
+        result = await find(index, "zzz releasing locks self", mode="dense", limit=2)
+        assert len(result.hits) == 2
+        assert all("sparse" not in hit.scores for hit in result.hits)
+        assert result.hits[0].scores["dense"] >= result.hits[1].scores["dense"]
+
+    async def test_words_that_no_chunk_has_find_nothing(self, index: SmallIndex) -> None:
+        assert places(await find(index, "pancake", mode="sparse")) == []
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("Pool.close", ["src/pool.py:1"]),
+            ("close", ["src/pool.py:1"]),
+            ("httpserver", ["src/http/server.py:1"]),
+            ("HTTPS", ["src/http/server.py:1"]),
+            ("pool", ["src/pool.py:10", "src/pool.py:1"]),
+            ("Pool::open()", ["src/pool.py:10"]),
+            ("nothing_of_the_kind", []),
+        ],
+    )
+    async def test_symbols_by_name_or_beginning(self, index: SmallIndex, text: str, expected: list[str]) -> None:
+        assert places(await find(index, text, mode="symbol")) == expected
+
+    async def test_the_very_name_of_a_definition_puts_it_first(self, index: SmallIndex) -> None:
+        result = await find(index, "HTTPServer")
+        assert places(result)[0] == "src/http/server.py:1"
+        assert result.hits[0].scores["definition_boost"] > 0
+
+    async def test_tests_and_docs_stand_behind_code_unless_asked_for(self, index: SmallIndex) -> None:
+        assert places(await find(index, "lock release", mode="sparse"))[0] == "src/pool.py:1"
+        assert places(await find(index, "the test of lock release", mode="sparse"))[0] == "tests/test_pool.py:1"
+        docs = await find(index, "lock release", mode="sparse", filters=Filters(paths=("docs", "src")))
+        assert all("path_weight" not in hit.scores for hit in docs.hits)
+
+    async def test_a_limit_is_kept(self, index: SmallIndex) -> None:
+        assert len((await find(index, "lock", limit=2)).hits) == 2
+
+    @pytest.mark.parametrize(
+        ("filters", "expected"),
+        [
+            (Filters(languages=("markdown",)), {"docs/pool.md"}),
+            (Filters(paths=("src/",)), {"src/pool.py", "src/http/server.py"}),
+            (Filters(paths=("src/http/server.py",)), {"src/http/server.py"}),
+            (Filters(paths=("**/test_*.py",)), {"tests/test_pool.py"}),
+            (Filters(paths=("*.md", "src/http")), {"docs/pool.md", "src/http/server.py"}),
+            (Filters(paths=("*.go",)), set()),
+            (Filters(symbols=("Pool.open",)), {"src/pool.py"}),
+            (Filters(languages=("python",), paths=("docs/",)), set()),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("mode", ["hybrid", "dense"])
+    async def test_filters_are_exact(self, index: SmallIndex, filters: Filters, expected: set[str], mode: Any) -> None:
+        result = await find(index, "the lock of the pool", filters=filters, mode=mode)
+        assert {hit.chunk.span.path for hit in result.hits} == expected
+
+    async def test_a_glob_that_takes_too_many_paths_to_name_is_still_exact(
+        self, index: SmallIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(query, "MAX_EXACT_PATHS", 0)
+        monkeypatch.setattr(candidates, "ARM_DEPTH", 1)
+        monkeypatch.setattr(candidates, "DEPTH_PER_HIT", 1)
+        result = await find(index, "lock", mode="dense", filters=Filters(paths=("**/server.py",)), limit=1)
+        assert places(result) == ["src/http/server.py:1"]
+
+    async def test_symbol_mode_obeys_filters(self, index: SmallIndex) -> None:
+        filters = Filters(paths=("tests/",))
+        assert places(await find(index, "test", mode="symbol", filters=filters)) == ["tests/test_pool.py:1"]
+        assert places(await find(index, "close", mode="symbol", filters=filters)) == []
+        assert places(await find(index, "close", mode="symbol", filters=Filters(symbols=("Pool.open",)))) == []
+
+    async def test_a_ref_that_nobody_has_is_not_found(self, index: SmallIndex) -> None:
+        with pytest.raises(NotFound, match="'nope'"):
+            await find(index, "lock", ref="nope")
+        assert (await find(index, "lock", ref="main")).hits
+
+    async def test_the_retriever_gives_nodes_for_the_hits(self, index: SmallIndex) -> None:
+        retriever = service_over(index).retriever(SearchQuery("", limit=2), index.manifest.all_ids())
+        nodes = await retriever.aretrieve("lock release")
+        assert [node.node_id for node in nodes] == [hit.chunk.id for hit in retriever.result.hits]
+        assert [node.get_content() for node in nodes] == [hit.chunk.text for hit in retriever.result.hits]
+        first = retriever.result.hits[0]
+        assert nodes[0].score == first.score
+        assert nodes[0].metadata == {
+            "path": "src/pool.py",
+            "start_line": 1,
+            "end_line": 2,
+            "repository": first.chunk.repository,
+            "commit": "c0ffee",
+            "language": "python",
+            "qualified_name": "Pool.close",
+        }
+
+    async def test_the_retriever_refuses_what_search_refuses(self, index: SmallIndex) -> None:
+        retriever = service_over(index).retriever(SearchQuery("x", limit=2), index.manifest.all_ids())
+        with pytest.raises(NothingToDo):
+            await retriever.aretrieve("  ")
+
+
+async def test_points_that_the_manifest_does_not_name_are_never_shown(index: SmallIndex, repository: str) -> None:
+    stale = [make_chunk("src/pool.py", f"lock lock release {i}", repository=repository, blob="old") for i in range(9)]
+    await index.put_points(stale)
+    for mode in ("hybrid", "sparse", "dense"):
+        result = await find(index, "lock release", mode=mode)
+        assert result.hits
+        assert {hit.chunk.blob for hit in result.hits} == {"b1"}
+
+
+async def test_stale_points_do_not_crowd_out_what_is_indexed(
+    index: SmallIndex, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "ARM_DEPTH", 2)
+    monkeypatch.setattr(candidates, "DEPTH_PER_HIT", 1)
+    stale = [make_chunk("src/pool.py", f"acquire acquire {i}", repository=repository, blob="old") for i in range(20)]
+    await index.put_points(stale)
+    assert places(await find(index, "acquire", mode="sparse", limit=1)) == ["src/pool.py:10"]
+
+
+async def test_at_most_three_chunks_of_a_file_while_others_have_something(index: SmallIndex) -> None:
+    identifier = index.repository("long")
+    many = [make_chunk("big.py", f"lock lock {i}", repository=identifier, start_line=i + 1) for i in range(8)]
+    other = make_chunk("small.py", "some words and one lock", repository=identifier)
+    await index.put(identifier, [*many, other])
+    result = await find(index, "lock", limit=4)
+    assert [hit.chunk.span.path for hit in result.hits].count("big.py") == 3
+
+
+async def test_another_callers_repository_is_not_seen_and_moves_nothing(index: SmallIndex, repository: str) -> None:
+    before = await find(index, "lock release", frozenset({repository}))
+    theirs = index.repository("theirs")
+    await index.put(theirs, [make_chunk(f"{i}.py", "lock release", repository=theirs) for i in range(30)])
+    after = await find(index, "lock release", frozenset({repository}))
+    assert [hit.chunk for hit in after.hits] == [hit.chunk for hit in before.hits]
+    # The engine's sums run over other rows now: equal up to float32.
+    assert [hit.score for hit in after.hits] == pytest.approx([hit.score for hit in before.hits], abs=1e-5)
+    assert {hit.chunk.repository for hit in (await find(index, "lock release")).hits} == {repository, theirs}
+
+
+async def test_nothing_indexed_and_an_empty_scope_find_nothing(index: SmallIndex) -> None:
+    assert (await find(index, "lock", frozenset())).hits == ()
+    index.repository("empty")
+    assert (await find(index, "lock", frozenset({"unknown"}))).hits == ()
+
+
+async def test_a_model_other_than_the_index_was_built_with_is_refused(index: SmallIndex, repository: str) -> None:
+    TEI.extra_info["identity"], before = "cd" * 16, TEI.extra_info["identity"]
+    try:
+        other = ServiceEmbedder(RagSettings(_env_file=None, embedding_url=index.embedder._client._http._base_url))  # type: ignore[attr-defined]
+        service = SearchService(index.store, index.manifest, other, RagSettings(_env_file=None))
+        with pytest.raises(Conflict, match="another embedding model"):
+            await service.search(SearchQuery("lock"), frozenset({repository}))
+        await other.close()
+    finally:
+        TEI.extra_info["identity"] = before
+
+
+class TestFailures:
+    async def test_without_the_embedding_service_words_answer_and_it_says_so(
+        self, index: SmallIndex, repository: str
+    ) -> None:
+        down = ServiceEmbedder(RagSettings(_env_file=None, embedding_url=f"http://127.0.0.1:{free_port()}"))
+        service = SearchService(index.store, index.manifest, down, RagSettings(_env_file=None))
+        result = await service.search(SearchQuery("lock release"), frozenset({repository}))
+        assert result.degraded == ("embedding",)
+        assert places(result)[0] == "src/pool.py:1"
+        with pytest.raises(Unavailable, match="mode 'dense' needs the embedding service") as caught:
+            await service.search(SearchQuery("lock", mode="dense"), frozenset({repository}))
+        assert caught.value.retry_after_s == 1
+        assert (await service.search(SearchQuery("lock", mode="sparse"), frozenset({repository}))).degraded == ()
+        assert (await service.search(SearchQuery("close", mode="symbol"), frozenset({repository}))).hits
+        nothing = await service.search(SearchQuery("pancake"), frozenset({repository}))
+        assert (nothing.hits, nothing.degraded) == ((), ("embedding",))
+        await down.close()
+
+    async def test_without_qdrant_search_is_unavailable(self, index: SmallIndex, repository: str) -> None:
+        gone = ChunkStore(RagSettings(_env_file=None, qdrant_port=free_port()))
+        service = SearchService(gone, index.manifest, index.embedder, RagSettings(_env_file=None))
+        with pytest.raises(Unavailable, match="QDRANT_HOST") as caught:
+            await service.search(SearchQuery("lock"), frozenset({repository}))
+        assert caught.value.retry_after_s == 1
+        await gone.close()
+
+    @pytest.mark.parametrize(
+        ("asked", "error"),
+        [
+            (SearchQuery(" "), NothingToDo),
+            (SearchQuery("x" * 8001), ValidationFailed),
+            (SearchQuery("x", limit=0), ValidationFailed),
+            (SearchQuery("x", limit=101), ValidationFailed),
+        ],
+        ids=["blank", "long", "limit 0", "limit 101"],
+    )
+    async def test_bad_queries(self, index: SmallIndex, asked: SearchQuery, error: type[Exception]) -> None:
+        with pytest.raises(error):
+            await service_over(index).search(asked, frozenset({"r"}))
+
+
+class TestRoute:
+    @pytest.fixture
+    async def http(self, index: SmallIndex) -> AsyncIterator[httpx.AsyncClient]:
+        async def ready() -> list[Any]:
+            return []
+
+        app: FastAPI = create_service("rag", readiness=ready, metrics=HttpMetrics("rag"), max_body_bytes=1_000_000)
+        app.include_router(search_router(service_over(index), index.manifest.all_ids, RagSettings(_env_file=None)))
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://rag") as client:
+            yield client
+
+    async def test_the_shape_of_an_answer(self, http: httpx.AsyncClient, repository: str) -> None:
+        body = {"query": "lock release", "repositories": [repository], "limit": 1, "languages": ["python"]}
+        answer = (await http.post("/v1/search", json=body)).json()
+        (hit,) = answer["hits"]
+        assert set(answer) == {"hits", "degraded", "took_ms"}
+        scores = hit.pop("scores")
+        assert hit.pop("score") == pytest.approx(scores["fused"])
+        assert set(scores) == {"dense", "sparse", "sparse_share", "fused"}
+        assert hit == {
+            "id": pool_chunks(repository)[0].id,
+            "repository": repository,
+            "ref": "main",
+            "commit": "c0ffee",
+            "path": "src/pool.py",
+            "start_line": 1,
+            "end_line": 2,
+            "language": "python",
+            "symbol": "Pool.close",
+            "content": "def close(self):\n    self.lock.release()",
+        }
+
+    async def test_explain_tells_ranks_parts_and_weights(self, http: httpx.AsyncClient, repository: str) -> None:
+        body = {"query": "lock release", "explain": True}
+        hits = (await http.post("/v1/search", json=body)).json()["hits"]
+        assert {"dense_rank", "sparse_rank", "dense_part", "sparse_part", "path_weight"} <= set(hits[0]["scores"])
+        of_test = next(hit for hit in hits if hit["path"].startswith("tests/"))
+        assert of_test["scores"]["path_weight"] == 0.5
+        assert of_test["score"] == pytest.approx(of_test["scores"]["fused"] * 0.5)
+
+    @pytest.mark.usefixtures("repository")
+    @pytest.mark.parametrize(
+        ("body", "status", "code", "words"),
+        [
+            ({"query": ""}, 400, "empty", "empty"),
+            ({"query": " \n"}, 400, "empty", "empty"),
+            ({"query": "x" * 100_000}, 422, "validation", "100000 characters; the limit is 8000"),
+            ({"query": "x", "limit": 0}, 422, "validation", "limit is 0; it may be 1 to 100"),
+            ({"query": "x", "limit": 10_000}, 422, "validation", "limit is 10000; it may be 1 to 100"),
+            ({"query": "x", "mode": "psychic"}, 422, "validation", "mode"),
+            ({"query": "x", "language": ["python"]}, 422, "validation", "language"),
+            ({"query": "x", "repositories": ["nope"]}, 404, "not_found", "'nope'"),
+            ({"query": "x", "ref": "nope"}, 404, "not_found", "'nope'"),
+            ({"query": 7}, 422, "validation", "query"),
+            ({}, 422, "validation", "query"),
+        ],
+        ids=lambda value: str(value)[:40],
+    )
+    async def test_bad_requests_name_the_value_and_the_limit(
+        self, http: httpx.AsyncClient, body: dict[str, Any], status: int, code: str, words: str
+    ) -> None:
+        response = await http.post("/v1/search", json=body)
+        assert response.status_code == status
+        error = response.json()["error"]
+        assert error["code"] == code
+        assert words in error["message"]
+
+    async def test_a_body_that_is_not_json(self, http: httpx.AsyncClient) -> None:
+        response = await http.post("/v1/search", content=b"{", headers={"content-type": "application/json"})
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "validation")

@@ -1,0 +1,208 @@
+"""What a search asks for: text, names, globs, path classes, relevance. Tables."""
+
+import re
+
+import pytest
+
+from rag_app.core.bm25 import term_weights
+from rag_app.core.models import Filters, Hit, SearchQuery
+from rag_app.core.settings import RagSettings
+from rag_app.core.tokens import term_id
+from rag_app.db.records import RefState
+from rag_app.features.search.paths import ASIDE_WEIGHT, classes_asked, path_class, path_weight
+from rag_app.features.search.query import (
+    MAX_EXACT_PATHS,
+    PathFilter,
+    checked_limit,
+    checked_text,
+    glob_pattern,
+    narrowed_scope,
+    path_filter,
+    selection_of,
+    symbol_asked,
+)
+from rag_app.features.search.relevance import RELEVANT_COSINE, RELEVANT_COVERAGE, coverage, is_relevant
+from service_kit.errors import NotFound, NothingToDo, ValidationFailed
+from tests.support.chunks import make_chunk
+
+SETTINGS = RagSettings(_env_file=None)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\t", "\u00a0"])
+def test_a_blank_query_is_nothing_to_do(text: str) -> None:
+    with pytest.raises(NothingToDo):
+        checked_text(text, SETTINGS)
+
+
+def test_the_longest_query_is_taken_and_one_more_character_names_the_limit() -> None:
+    assert checked_text("x" * 8000, SETTINGS) == "x" * 8000
+    with pytest.raises(ValidationFailed, match=r"100000 characters; the limit is 8000"):
+        checked_text("x" * 100_000, SETTINGS)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 101, 10_000])
+def test_a_limit_out_of_bounds_names_itself_and_the_bounds(limit: int) -> None:
+    with pytest.raises(ValidationFailed, match=f"limit is {limit}; it may be 1 to 100"):
+        checked_limit(SearchQuery("x", limit=limit), SETTINGS)
+    assert checked_limit(SearchQuery("x", limit=100), SETTINGS).limit == 100
+
+
+def test_a_scope_is_narrowed_to_what_is_asked_and_never_widened() -> None:
+    scope = frozenset({"a", "b"})
+    assert narrowed_scope(scope, None) == scope
+    assert narrowed_scope(scope, ["b"]) == {"b"}
+    assert narrowed_scope(scope, []) == frozenset()
+    with pytest.raises(NotFound, match="'c'"):
+        narrowed_scope(scope, ["a", "c"])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("close", "close"),
+        ("Pool.close", "pool.close"),
+        ("Pool.close()", "pool.close"),
+        ("std::vector", "std.vector"),
+        ("Foo#bar", "foo.bar"),
+        ("__init__", "__init__"),
+        ("함수", "함수"),
+        ("close the pool", ""),
+        ("3.14", ""),
+        ("a.", ""),
+        ("src/pool.py", ""),
+    ],
+)
+def test_a_query_that_is_one_name(text: str, name: str) -> None:
+    assert symbol_asked(text) == name
+
+
+@pytest.mark.parametrize(
+    ("filters", "path", "taken"),
+    [
+        ((), "a.py", True),
+        (("src",), "src/a.py", True),
+        (("src/",), "src/x/a.py", True),
+        (("./src",), "src/a.py", True),
+        (("/src/",), "src/a.py", True),
+        (("src",), "src2/a.py", False),
+        (("src/a.py",), "src/a.py", True),
+        (("src/a.py",), "src/a.pyi", False),
+        (("/",), "anything", True),
+        (("*.py",), "deep/down/a.py", True),
+        (("*.py",), "a.pyx", False),
+        (("src/*.py",), "src/a.py", True),
+        (("src/*.py",), "src/x/a.py", False),
+        (("src/**",), "src/x/a.py", True),
+        (("src/**/*.py",), "src/a.py", True),
+        (("src/**/*.py",), "src/x/y/a.py", True),
+        (("**/test_*.py",), "test_a.py", True),
+        (("**/test_*.py",), "x/test_a.py", True),
+        (("**/test_*.py",), "x/my_test_a.py", False),
+        (("**/tests/**",), "a/tests/b/c.py", True),
+        (("s?c/a.py",), "src/a.py", True),
+        (("s?c/a.py",), "s/c/a.py", False),
+        (("[ab].py",), "x/b.py", True),
+        (("[!ab].py",), "b.py", False),
+        (("[!ab].py",), "c.py", True),
+        (("src/*/",), "src/x/deep/a.py", True),
+        (("a+b*.py",), "a+b1.py", True),
+        (("docs", "*.go"), "x/main.go", True),
+        (("docs", "*.go"), "x/main.rs", False),
+    ],
+)
+def test_path_filters(filters: tuple[str, ...], path: str, taken: bool) -> None:
+    assert path_filter(filters).matches(path) is taken
+
+
+def test_an_unclosed_bracket_in_a_glob_is_a_character() -> None:
+    assert re.fullmatch(glob_pattern("a[*"), "x/a[b")
+
+
+STATES = [RefState("r1", "main", "base", "c1", "ready"), RefState("r2", "main", "base", "c2", "ready")]
+
+
+def test_a_selection_names_the_repositories_and_layers_of_the_refs() -> None:
+    filters = Filters(languages=("Python",), symbols=("Pool",))
+    selection = selection_of(filters, STATES, PathFilter((), ()), [])
+    assert selection is not None
+    assert selection.repositories == {"r1", "r2"}
+    assert selection.layers == {"base"}
+    assert (selection.languages, selection.names) == (("python",), ("Pool",))
+
+
+def test_a_glob_becomes_the_paths_that_it_matches() -> None:
+    paths = path_filter(["src", "*.go"])
+    selection = selection_of(Filters(), STATES, paths, ["x/a.go"])
+    assert selection is not None
+    assert (selection.paths, selection.folders) == (("src", "x/a.go"), ("src/",))
+
+
+def test_a_glob_that_matches_nothing_has_no_selection() -> None:
+    assert selection_of(Filters(), STATES, path_filter(["*.go"]), []) is None
+
+
+def test_a_glob_that_matches_too_much_becomes_its_folder_or_everything() -> None:
+    many = [f"src/{i}.py" for i in range(MAX_EXACT_PATHS + 1)]
+    narrowed = selection_of(Filters(), STATES, path_filter(["src/**/*.py"]), many)
+    assert narrowed is not None
+    assert (narrowed.paths, narrowed.folders) == ((), ("src/",))
+    everything = selection_of(Filters(), STATES, path_filter(["docs", "*.py"]), many)
+    assert everything is not None
+    assert (everything.paths, everything.folders) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("src/flask/app.py", "code"),
+        ("tests/test_app.py", "test"),
+        ("src/app_test.go", "test"),
+        ("src/app.spec.ts", "test"),
+        ("src/FooTest.java", "test"),
+        ("conftest.py", "test"),
+        ("src/latest/contest.py", "code"),
+        ("examples/tutorial/app.py", "example"),
+        ("docs/index.py", "docs"),
+        ("README.md", "docs"),
+        ("src/testing/util.c", "test"),
+        ("src/attest.py", "code"),
+    ],
+)
+def test_path_classes(path: str, kind: str) -> None:
+    assert path_class(path) == kind
+
+
+def test_tests_and_docs_stand_back_unless_the_query_asks_for_them() -> None:
+    assert path_weight("tests/test_app.py", classes_asked("where is the app created")) == ASIDE_WEIGHT
+    assert path_weight("tests/test_app.py", classes_asked("the test of the app")) == 1
+    assert path_weight("tests/test_app.py", classes_asked("which fixtures make the client")) == 1
+    assert path_weight("README.md", classes_asked("how is it documented")) == 1
+    assert path_weight("src/app.py", classes_asked("the tests")) == 1
+    assert classes_asked("latest attestation") == frozenset()
+
+
+CHUNK = make_chunk("src/pool.py", "def close(self): self.lock.release()", symbol="close")
+
+
+def test_coverage_is_the_share_of_what_the_query_weighs() -> None:
+    frequencies = {term_id("lock"): 10, term_id("pool"): 10}
+    weights = term_weights("lock pool", frequencies, 100)
+    assert coverage(CHUNK, weights) == pytest.approx(1.0)
+    assert coverage(CHUNK, term_weights("lock pancake", frequencies, 100)) < 0.5
+    assert coverage(CHUNK, term_weights("pancake", frequencies, 100)) == 0
+    assert coverage(CHUNK, {}) == 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "relevant"),
+    [
+        ({"dense": RELEVANT_COSINE, "sparse_share": 0.0}, True),
+        ({"dense": RELEVANT_COSINE - 0.01, "sparse_share": RELEVANT_COVERAGE - 0.01}, False),
+        ({"dense": 0.0, "sparse_share": RELEVANT_COVERAGE}, True),
+        ({"sparse_share": RELEVANT_COVERAGE}, True),
+        ({"name": 0.4, "sparse_share": 0.0}, True),
+        ({}, False),
+    ],
+)
+def test_relevance(scores: dict[str, float], relevant: bool) -> None:
+    assert is_relevant(Hit(CHUNK, "main", "c1", 0.5, scores)) is relevant
