@@ -27,8 +27,8 @@ def sparse_vectors(texts: Sequence[str]) -> tuple[list[list[int]], list[list[flo
     """Counts of known words, each text's a little heavier or lighter, so that no two tie. No model is needed."""
     weights = [1 + zlib.crc32(text.encode()) % 1000 / 5000 for text in texts]
     counts = [
-        {i: t.split().count(w) * weight for i, w in enumerate(WORDS) if w in t.split()}
-        for t, weight in zip(texts, weights, strict=True)
+        {i: text.split().count(word) * weight for i, word in enumerate(WORDS) if word in text.split()}
+        for text, weight in zip(texts, weights, strict=True)
     ]
     return [list(count) for count in counts], [list(count.values()) for count in counts]
 

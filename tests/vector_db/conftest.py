@@ -18,12 +18,12 @@ def settings(folder: Path, **changes: object) -> VectorDbSettings:
     return VectorDbSettings(_env_file=None, vector_db_dir=folder, **changes)  # type: ignore[call-arg, arg-type]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "vector_db"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("vector_db")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
     with live(create_app(settings(folder, max_body_bytes=200_000))) as base:
         yield base
@@ -31,8 +31,10 @@ def url(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
-    """The raw API, with a collection `code` that has a `dense` vector of 4 numbers and a `sparse` one."""
+    """The raw API, with nothing but a collection `code` that has a `dense` vector of 4 numbers and a `sparse` one."""
     with httpx.Client(base_url=url) as client:
+        for found in client.get("/collections").json()["result"]["collections"]:
+            client.delete(f"/collections/{found['name']}").raise_for_status()
         body = {"vectors": {"dense": {"size": DIM, "distance": "Cosine"}}, "sparse_vectors": {"sparse": {}}}
         client.put("/collections/code", json=body).raise_for_status()
         yield client

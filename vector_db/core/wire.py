@@ -1,7 +1,7 @@
 """Qdrant's way of asking and answering: bodies held to the client's own models, and its two envelopes."""
 
 import time
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import orjson
 from fastapi import Request
@@ -48,7 +48,7 @@ class Body(Generic[T]):
 
 
 def _name(kind: Any) -> str:
-    return getattr(kind, "__name__", None) or " | ".join(part.__name__ for part in kind.__args__)
+    return " | ".join(part.__name__ for part in get_args(kind) or (kind,))
 
 
 def _validation(error: ValidationError) -> ValidationFailed:

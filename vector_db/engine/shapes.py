@@ -69,14 +69,15 @@ def _edge_vector(name: str, params: models.VectorParams) -> edge.EdgeVectorParam
         raise NotSupported("a multivector")
     if params.quantization_config is not None:
         raise NotSupported("quantization")
-    if params.datatype not in {None, models.Datatype.FLOAT32}:
-        raise NotSupported(f"vector datatype {params.datatype}")
+    if params.datatype is not None and params.datatype is not models.Datatype.FLOAT32:
+        raise NotSupported(f"vector datatype {params.datatype.value}")
     return edge.EdgeVectorParams(params.size, _DISTANCES[params.distance])
 
 
 def _edge_sparse(name: str, params: models.SparseVectorParams) -> edge.EdgeSparseVectorParams:
-    if params.index is not None and params.index.datatype not in {None, models.Datatype.FLOAT32}:
-        raise NotSupported(f"sparse datatype {params.index.datatype} of {name!r}")
+    datatype = params.index.datatype if params.index is not None else None
+    if datatype is not None and datatype is not models.Datatype.FLOAT32:
+        raise NotSupported(f"sparse datatype {datatype.value} of {name!r}")
     return edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf if params.modifier else None)
 
 

@@ -67,7 +67,7 @@ def test_a_vector_that_is_not_for_this_collection_is_refused(http: httpx.Client,
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e400"])
 def test_nan_and_infinity_are_refused(http: httpx.Client, literal: str) -> None:
-    body = '{"points": [{"id": 1, "vector": {"dense": [1, 0, 0, %s]}}]}' % literal
+    body = '{"points": [{"id": 1, "vector": {"dense": [1, 0, 0, LITERAL]}}]}'.replace("LITERAL", literal)
     refused(http.put(POINTS, content=body), 400, "JSON")
 
 
