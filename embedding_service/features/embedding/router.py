@@ -1,7 +1,8 @@
 """HTTP only: TEI's routes and OpenAI's /v1/embeddings, each in its product's shapes."""
 
+import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, cast
@@ -35,7 +36,7 @@ def tei_router(service: EmbeddingService, metrics: TeiMetrics) -> APIRouter:
         direction = body.truncation_direction
         options = EmbedOptions(body.truncate, direction, body.prompt_name, body.normalize, body.dimensions)
         with _counted(metrics, body.inputs):
-            embedded = await service.embed(body.inputs.items, options)
+            embedded = await _while_connected(request, service.embed(body.inputs.items, options))
         return _json(embedded.vectors, _compute_headers(embedded))
 
     @router.post("/tokenize", summary="Tokens of texts", openapi_extra=body_schema(TokenizeRequest))
@@ -67,7 +68,8 @@ def openai_router(service: EmbeddingService, metrics: TeiMetrics) -> APIRouter:
     async def embeddings(request: Request) -> Response:
         body = await read(request, OpenAIEmbeddingRequest)
         with _counted(metrics, body.input):
-            embedded = await service.embed(body.input.items, EmbedOptions(dimensions=body.dimensions))
+            options = EmbedOptions(dimensions=body.dimensions)
+            embedded = await _while_connected(request, service.embed(body.input.items, options))
         rows = _base64_rows(embedded.vectors) if body.encoding_format == "base64" else list(embedded.vectors)
         answer = {
             "object": "list",
@@ -90,6 +92,35 @@ def _counted(metrics: TeiMetrics, inputs: Inputs) -> Iterator[None]:
         metrics.failures.labels(exc.code).inc()
         raise
     metrics.successes.labels(method).inc()
+
+
+class ClientLeft(ServiceError):
+    """Nobody waits for the answer any more. 499, as nginx logs it; only logs and metrics see it."""
+
+    code, status = "client_left", 499
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, Embedded]) -> Embedded:
+    """The result of `work`; where the client leaves first, the work is cancelled.
+
+    Without it a client that gives up and tries again leaves each of its bulk requests to be embedded to the end.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_client_leaves(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientLeft("the client left before its answer")
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
+
+
+async def _client_leaves(request: Request) -> None:
+    # The body has been read, so that the next message is the end.
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _base64_rows(vectors: Vectors) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from embedding_service.backends.load import LoadedModel
 from embedding_service.main import create_app
@@ -106,6 +107,33 @@ def test_more_texts_than_the_limit_in_work_are_refused_with_429(
         first.join()
         assert answers[0].status_code == 200
         assert httpx.post(f"{url}/embed", json={"inputs": ["c", "d"]}).status_code == 200  # the place is free again
+
+
+def test_a_client_that_leaves_takes_its_work_with_it(make_settings: MakeSettings, onnx_model: LoadedModel) -> None:
+    entered, may_finish = threading.Event(), threading.Event()
+    batches: list[int] = []
+
+    class Slow:
+        name, dim = "onnx", 384
+
+        def embed(self, batch: Any) -> Any:
+            batches.append(len(batch))
+            entered.set()
+            assert may_finish.wait(30)
+            return onnx_model.backend.embed(batch)
+
+    model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow())
+    with live(create_app(make_settings(max_batch_tokens=8), load=lambda _: model)) as url:
+        wait_until_ready(url)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/embed", json={"inputs": ["a long enough text"] * 50}, timeout=0.5)
+        assert entered.is_set()
+        while 'te_request_failure{err="timeout"} 1.0' not in httpx.get(f"{url}/metrics").text:
+            time.sleep(0.02)
+        may_finish.set()
+        assert httpx.post(f"{url}/embed", json={"inputs": "a"}).status_code == 200
+        time.sleep(0.1)
+        assert batches == [1, 1]  # of the 50, the one that ran when its caller left
 
 
 def test_a_backend_that_fails_is_424_and_the_next_request_is_served(
