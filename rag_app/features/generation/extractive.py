@@ -36,12 +36,16 @@ def _entry(passage: Passage, wanted: frozenset[str]) -> str:
 def telling_lines(text: str, wanted: frozenset[str], count: int = LINES) -> tuple[int, list[str]]:
     """(offset of the first one, from 0; the lines): the `count` lines in a row that name most of the wanted terms.
 
-    A term counts once in a window, so that one word repeated does not win over two said once. Ties go to the top.
+    A term counts once in a window, so that one word repeated does not win over two said once. Ties go to the text's
+    beginning, else to the last window, which begins where the terms do.
     """
     lines = text.split("\n")
     found = [wanted.intersection(terms(line)) for line in lines]
-    starts = range(max(1, len(lines) - count + 1))
-    best = max(starts, key=lambda start: (len(frozenset().union(*found[start : start + count])), -start))
+
+    def worth(start: int) -> tuple[int, bool, int]:
+        return len(frozenset().union(*found[start : start + count])), start == 0, start
+
+    best = max(range(max(1, len(lines) - count + 1)), key=worth)
     return best, lines[best : best + count]
 
 

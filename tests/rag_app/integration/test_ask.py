@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +12,15 @@ import pytest
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 
-from rag_app.clients.llm import create_llm
-from rag_app.core.settings import RagSettings
 from rag_app.db.manifest import Manifest
 from rag_app.db.records import Source
 from rag_app.features.generation.extractive import LEAD, NOTHING
 from rag_app.features.generation.prompt import NOT_FOUND
-from rag_app.features.generation.router import generation_router
-from rag_app.features.generation.service import AnswerService
-from service_kit.app import create_service
 from service_kit.errors import Unavailable
-from service_kit.metrics import HttpMetrics
 from tests.support.canned_search import CannedSearch, hit
 from tests.support.dripping_llm import DrippingLlm
 from tests.support.live import free_port, live
+from tests.support.rag import parsed, serve_generation
 from tests.support.scripted_llm import ScriptedLlm
 
 LOCK = "def close(self):\n    with self._lock:\n        self._pool.clear()"
@@ -55,23 +49,6 @@ class Rag:
         return parsed(answer.text)
 
 
-def parsed(body: str) -> list[tuple[str, dict[str, Any]]]:
-    blocks = [block.split("\n") for block in body.split("\n\n") if block.startswith("event:")]
-    return [(event.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for event, data in blocks]
-
-
-def served(search: CannedSearch, manifest: Manifest, llm_url: str, **settings: Any) -> Any:
-    chosen = RagSettings(_env_file=None, llm_url=llm_url, **settings)
-    service = AnswerService(search, manifest, create_llm(chosen), chosen)  # type: ignore[arg-type]
-
-    async def nothing_to_check() -> list[Any]:
-        return []
-
-    app = create_service("rag", readiness=nothing_to_check, metrics=HttpMetrics("rag"), max_body_bytes=1_000_000)
-    app.include_router(generation_router(service, lambda: manifest.all_ids() | {"repo"}, chosen))
-    return app
-
-
 @pytest.fixture
 def manifest(tmp_path: Path) -> Iterator[Manifest]:
     opened = Manifest(tmp_path / "manifest.sqlite")
@@ -85,7 +62,7 @@ def rag(manifest: Manifest) -> Iterator[Rag]:
     llm, search = ScriptedLlm(), CannedSearch([hit("src/lock.py", LOCK, symbol="Pool.close", start_line=10)])
     with (
         live(llm.app()) as llm_url,
-        live(served(search, manifest, f"{llm_url}/v1", llm_timeout_s=5)) as url,
+        live(serve_generation(search, manifest, f"{llm_url}/v1", llm_timeout_s=5)) as url,
         httpx.Client(base_url=url, timeout=30) as http,
     ):
         yield Rag(llm, search, http, manifest)
@@ -176,7 +153,7 @@ def test_a_model_that_is_late_or_not_there_is_done_without(manifest: Manifest) -
     slow, search = ScriptedLlm(delay_s=5), CannedSearch([hit("src/lock.py", LOCK)])
     with live(slow.app()) as slow_url:
         for llm_url in (f"{slow_url}/v1", f"http://127.0.0.1:{free_port()}/v1"):
-            with live(served(search, manifest, llm_url, llm_timeout_s=0.3)) as url:
+            with live(serve_generation(search, manifest, llm_url, llm_timeout_s=0.3)) as url:
                 for stream in (False, True):
                     body = {"question": QUESTION, "stream": stream}
                     answer = httpx.post(f"{url}/v1/ask", json=body, timeout=30)
@@ -237,7 +214,7 @@ def test_a_stream_comes_in_order_and_adds_up_to_its_final_answer(rag: Rag) -> No
 
 def test_a_model_that_dies_in_mid_stream_ends_in_an_error_and_no_final_answer(manifest: Manifest) -> None:
     search = CannedSearch([hit("src/lock.py", LOCK)])
-    with live(DrippingLlm(breaks_off=True)) as llm, live(served(search, manifest, f"{llm}/v1")) as url:
+    with live(DrippingLlm(breaks_off=True)) as llm, live(serve_generation(search, manifest, f"{llm}/v1")) as url:
         body = {"question": QUESTION, "stream": True}
         answer = httpx.post(f"{url}/v1/ask", json=body, headers={"x-request-id": "r1"}, timeout=30)
     events = parsed(answer.text)
@@ -250,7 +227,7 @@ def test_a_model_that_dies_in_mid_stream_ends_in_an_error_and_no_final_answer(ma
 async def test_a_caller_who_leaves_ends_the_models_call(manifest: Manifest, stream: bool) -> None:
     dripping = DrippingLlm(is_silent=not stream)
     search = CannedSearch([hit("src/lock.py", LOCK)])
-    with live(dripping) as llm, live(served(search, manifest, f"{llm}/v1")) as url:
+    with live(dripping) as llm, live(serve_generation(search, manifest, f"{llm}/v1")) as url:
         async with httpx.AsyncClient() as http:
             body = {"question": QUESTION, "stream": stream}
             with pytest.raises(TimeoutError):
