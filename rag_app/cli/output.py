@@ -77,33 +77,53 @@ def grep_lines(hit: Mapping[str, Any]) -> str:
     return "".join(f"{hit['path']}:{line}:{text}\n" for line, text in numbered)
 
 
-def show_hit(out: Console, hit: Mapping[str, Any], repository: str = "", *, explain: bool = False) -> None:
-    """Print a hit for a reader: where it is, its symbol, its code with line numbers."""
+def show_hit(
+    out: Console,
+    hit: Mapping[str, Any],
+    repository: str = "",
+    *,
+    explain: bool = False,
+    most_lines: int | None = None,
+) -> None:
+    """Print a hit for a reader: where it is, its symbol, its code with line numbers (at most `most_lines`)."""
     heading = Text(printable(where(hit)), style="bold cyan")
-    heading.append(f"  {printable(hit.get('symbol') or '')}", style="bold")
+    if hit.get("symbol"):
+        heading.append(f"  {printable(hit['symbol'])}", style="bold")
     if repository:
         heading.append(f"  {repository}", style="dim")
     if explain:
         parts = "  ".join(f"{name} {value:.3f}" for name, value in sorted(hit.get("scores", {}).items()))
         heading.append(f"  score {hit['score']:.3f}  {parts}", style="dim")
     out.print(heading)
-    show_code(out, hit["content"], hit.get("language", ""), hit["start_line"])
+    show_code(out, hit["content"], hit.get("language", ""), hit["start_line"], most_lines)
     out.print()
 
 
-def show_code(out: Console, code: str, language: str, start_line: int) -> None:
-    """Print code, highlighted where the output is a terminal, with its lines' own numbers."""
-    lexer = Syntax.guess_lexer("x.py") if language == "python" else (language or "text")
-    out.print(
-        Syntax(
-            printable(code),
-            lexer,
-            theme="ansi_dark",
-            line_numbers=True,
-            start_line=start_line,
-            background_color="default",
-            word_wrap=True,
-        )
+def show_code(out: Console, code: str, language: str, start_line: int, most_lines: int | None = None) -> None:
+    """Print code with its lines' own numbers: highlighted and wrapped on a terminal, whole lines elsewhere.
+
+    most_lines: after so many, the rest is only counted.
+    """
+    lines = lines_of(printable(code).rstrip("\n"))
+    # One line more costs less room than to say that there is one.
+    shown = lines if most_lines is None or len(lines) <= most_lines + 1 else lines[:most_lines]
+    if out.is_terminal:
+        out.print(_highlighted("\n".join(shown), language, start_line))
+    else:
+        emit("".join(f"{number:>5}  {line}\n" for number, line in enumerate(shown, start=start_line)))
+    if len(shown) < len(lines):
+        out.print(f"       … {len(lines) - len(shown)} more lines", style="dim")
+
+
+def _highlighted(code: str, language: str, start_line: int) -> Syntax:
+    return Syntax(
+        code,
+        language or "text",
+        theme="ansi_dark",
+        line_numbers=True,
+        start_line=start_line,
+        background_color="default",
+        word_wrap=True,
     )
 
 

@@ -22,6 +22,7 @@ from rag_app.cli.output import (
     printable,
     say,
     say_degraded,
+    show_citations,
     show_code,
     show_hit,
     where,
@@ -139,7 +140,7 @@ def _show_search(rag: Server, question: str, scope: Mapping[str, Any]) -> list[d
         raise Failure(f"the search for {question!r} found nothing")
     out = console()
     for hit in hits[:SHOWN_HITS]:
-        show_hit(out, {**hit, "content": _beginning(hit["content"])})
+        show_hit(out, hit, most_lines=SHOWN_LINES)
     return hits
 
 
@@ -151,13 +152,18 @@ def _show_answer(rag: Server, question: str, scope: Mapping[str, Any], hits: lis
     if answer["abstained"] or not answer["citations"]:
         raise Failure(f"the question {question!r} got no answer with citations")
     out, names = console(), repository_names(rag)
+    if answer["mode"] == "extractive":
+        # The answer itself is made of the cited lines.
+        out.print()
+        show_citations(out, answer["citations"], names)
+        return
     for citation in answer["citations"]:
         out.print()
         out.print(
             f"[{citation['index']}] {printable(where(citation))}  {names.get(citation['repository'], '')}", markup=False
         )
         code, language = _cited_lines(rag, citation, answer.get("hits") or hits)
-        show_code(out, _beginning(code), language, citation["start_line"])
+        show_code(out, code, language, citation["start_line"], SHOWN_LINES)
     out.print()
 
 
@@ -171,12 +177,6 @@ def _cited_lines(rag: Server, citation: Mapping[str, Any], hits: list[dict[str, 
     wanted = {name: citation[name] for name in ("repository", "path", "start_line", "end_line")}
     source = rag.call("GET", "/v1/source", params=wanted)
     return source["content"], source.get("language", "")
-
-
-def _beginning(code: str) -> str:
-    lines = lines_of(code)
-    more = len(lines) - SHOWN_LINES
-    return code if more <= 1 else "\n".join([*lines[:SHOWN_LINES], f"… {more} more lines"])
 
 
 def _is_model_set(plan: Plan) -> bool:

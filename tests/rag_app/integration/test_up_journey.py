@@ -72,6 +72,14 @@ def test_long_hits_are_shown_by_their_beginning(
     assert "… 28 more lines" in out
 
 
+def test_an_extractive_answer_is_followed_by_the_places_it_cites_and_not_by_its_lines_again(
+    plan: Plan, rag: FakeRag, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rag.degraded = ["llm"]
+    run(plan, source(tmp_path), "q", once=True)
+    assert capsys.readouterr().out.endswith("[1] src/app.py:12-14  flask@0123456789\n")
+
+
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
