@@ -61,7 +61,7 @@ def create_app(
         "rag_app",
         readiness=readiness,
         metrics=metrics,
-        max_body_bytes=settings.max_body_bytes,
+        max_body_bytes=settings.rag_max_body_bytes,
         lifespan=lifespan,
         description="Index repositories, search them, ask them, generate in their style.",
     )

@@ -17,7 +17,7 @@ class RagSettings(ServiceSettings):
         default_factory=lambda: user_data_path("code-assistant"),
         description="Folder for the manifest, the embedding cache and cloned repositories.",
     )
-    max_body_bytes: int = Field(1_000_000, gt=0, description="Largest request body, in bytes.")
+    rag_max_body_bytes: int = Field(1_000_000, gt=0, description="Largest request body, in bytes.")
 
     embedding_url: str = Field("http://127.0.0.1:8001", description="The embedding service, or any TEI server.")
     embedding_in_process: bool = Field(

@@ -14,7 +14,7 @@ from vector_db.core.settings import VectorDbSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES: list[type[BaseSettings]] = [RagSettings, EmbeddingSettings, LlmSettings, VectorDbSettings]
-LINE = re.compile(r"^#? ?([A-Z][A-Z0-9_]+)=(.*)$")
+LINE = re.compile(r"^#([A-Z][A-Z0-9_]+)=(.*)$")
 
 # Defaults that depend on the machine are told in words, not as a value.
 MACHINE_DEPENDENT = {"DATA_DIR", "VECTOR_DB_DIR", "EMBEDDING_CACHE_DIR"}
