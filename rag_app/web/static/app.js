@@ -252,7 +252,7 @@ async function refresh() {
     if (busy.length || !repositories.length) watching = setTimeout(refresh, ASK_AGAIN_MS);
   } catch (error) {
     health("gone", error.isGone ? "no server" : "not ready");
-    if (!document.querySelector(".notice.gone")) $("notices").append(notice("error gone", error.message));
+    if (!document.querySelector(".notice.error")) $("notices").append(notice("error gone", error.message));
     watching = setTimeout(refresh, ASK_AGAIN_MS);
   }
 }
