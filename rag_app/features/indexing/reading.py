@@ -85,8 +85,13 @@ def decode(data: bytes) -> str | None:
     text = _decoded(data, "utf-8")
     if text is not None:
         return text
-    best = from_bytes(data[:_SAMPLE_BYTES]).best()
-    return None if best is None else _decoded(data, best.encoding)
+    matches = from_bytes(data[:_SAMPLE_BYTES])
+    best = matches.best()
+    if best is None:
+        return None
+    # A few accented letters read as well in a dozen code pages; then the most used one is the best guess.
+    equals = {match.encoding for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence)}
+    return _decoded(data, "cp1252" if "cp1252" in equals else best.encoding)
 
 
 def judge(text: str) -> str | None:

@@ -131,10 +131,12 @@ class _Chunking:
 
     def _cut(self, line: str, budget: int) -> str:
         """As much of an overlong line as the window takes. Its chunk shows, and BM25 sees, all of it."""
-        taken, kept = 0, ""
+        kept = ""
         for piece in segments(line):
-            taken += self._counts.of_segment(piece)
-            if taken > budget:
-                break
+            cost = self._counts.of_segment(piece)
+            if cost > budget:
+                # A byte-level tokenizer may take four tokens for one character.
+                return kept + piece[: budget // 4]
+            budget -= cost
             kept += piece
         return kept

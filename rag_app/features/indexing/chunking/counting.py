@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-# A longer line is counted, and if need be cut, in pieces of this many characters.
-SEGMENT_CHARS = 200
+# A line longer than the first is counted, and if need be cut, in pieces of at most the second.
+WHOLE_CHARS = 400
+SEGMENT_CHARS = 100
 
 
 def segments(line: str) -> list[str]:
-    """A line in pieces of at most SEGMENT_CHARS, cut at spaces where there are any; joined they are the line."""
+    """An ordinary line as it is; a long one in pieces, cut at spaces where there are any. Joined they are the line."""
+    if len(line) <= WHOLE_CHARS:
+        return [line]
     pieces = []
     while len(line) > SEGMENT_CHARS:
         cut = line.rfind(" ", SEGMENT_CHARS // 2, SEGMENT_CHARS) + 1 or SEGMENT_CHARS

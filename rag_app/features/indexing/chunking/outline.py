@@ -202,7 +202,8 @@ def _disjoint(definitions: Sequence[Definition], start: int, end: int) -> tuple[
     for definition in definitions:
         first, last = max(definition.start, free), min(definition.end, end)
         if first <= last:
-            children = _disjoint(definition.children, first, last)
+            # Of a class that is one line, the class is to be found, not the first of its methods.
+            children = _disjoint(definition.children, first, last) if first < last else ()
             kept.append(replace(definition, start=first, end=last, children=children))
             free = last + 1
     return tuple(kept)

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 from rag_app.features.indexing.chunking.outline import Definition
 
-# A class or section whose whole is this small says more in one piece than in its parts: about ten lines.
+# A section whose whole is this small says more in one piece than in its parts: about ten lines. A class is never kept
+# whole for that: its methods are to be found by their names.
 SMALL_TOKENS = 80
 
-_WORD = re.compile(r"\w")
+# A line that only ends something says nothing of its own.
+_CLOSING = re.compile(r"\W*(?:(?:end|fi|done|esac|endif|endfunction)\W*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def _stays_whole(unit: Unit, tokens: Callable[[int, int], int], fits: Callable[[
     kind = unit.enclosing[-1].kind
     if kind == "function":
         return fits(unit)
-    return kind in ("class", "section") and tokens(unit.start, unit.end) <= SMALL_TOKENS and fits(unit)
+    return kind == "section" and tokens(unit.start, unit.end) <= SMALL_TOKENS and fits(unit)
 
 
 def _kind(enclosing: tuple[Definition, ...]) -> str:
@@ -96,11 +98,11 @@ def _own_kind(enclosing: tuple[Definition, ...], position: int) -> str:
 
 
 def _absorb_blank(units: Sequence[Unit], lines: Sequence[str]) -> list[Unit]:
-    """Lines without a letter or digit (blank ones, a closing brace) are no unit: they go to the one before them."""
+    """Blank lines and such that only close (a brace, an `end`) are no unit: they go to the one before them."""
     kept: list[Unit] = []
     leading = 0
     for unit in units:
-        if any(_WORD.search(line) for line in lines[unit.start - 1 : unit.end]):
+        if not all(_CLOSING.fullmatch(line) for line in lines[unit.start - 1 : unit.end]):
             kept.append(replace(unit, start=unit.start - leading) if leading else unit)
             leading = 0
         elif kept:

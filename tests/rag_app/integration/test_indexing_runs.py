@@ -1,0 +1,389 @@
+"""Whole runs: what is found after them, whatever happened on the way."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rag_app.core.models import EmbeddedChunk
+from rag_app.core.tokens import term_id
+from rag_app.db.manifest import Manifest
+from rag_app.db.records import Source
+from rag_app.features.indexing.service import IndexingService
+from service_kit.errors import Conflict, NotFound, Unavailable, ValidationFailed
+from tests.support.indexing import Indexer, git, running_indexer
+
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+
+POOL = '''"""A pool."""
+
+import threading
+
+
+class Pool:
+    """Connections."""
+
+    def take(self):
+        """Take one out."""
+        with self.lock:
+            return self.free.pop()
+
+    def close(self):
+        for connection in self.free:
+            connection.close()
+
+
+def default_pool():
+    return Pool()
+'''
+
+
+@pytest.fixture
+async def indexer(tmp_path: Path) -> AsyncIterator[Indexer]:
+    async with running_indexer(tmp_path) as indexer:
+        yield indexer
+
+
+def old(path: Path, text: str | None = None) -> Path:
+    """Write a file and make it look like one that nobody touched for a while."""
+    if text is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    return path
+
+
+def embedded_texts(indexer: Indexer) -> list[str]:
+    """Those that the model was asked to embed: they begin with their path; lines to be counted do not."""
+    return [text for batch in indexer.tei.batches for text in batch if text.startswith("a.py\n")]
+
+
+async def test_a_folder_is_indexed_whole(indexer: Indexer) -> None:
+    old(indexer.root / "src/pool.py", POOL)
+    old(indexer.root / "README.md", "# Pools\n\nTake and close.\n")
+    (indexer.root / "logo.png").write_bytes(b"\x89PNG\0\0")
+    (indexer.root / "node_modules").mkdir()
+    repository, job = await indexer.index()
+
+    assert (job.state, job.error) == ("succeeded", None)
+    assert (repository.state, repository.name, repository.files) == ("ready", "root", 2)
+    assert repository.skipped == {"binary": 1, "vendored": 1}
+    chunks = await indexer.chunks(repository.id)
+    assert repository.chunks == len(chunks) == job.progress.chunks_done
+    assert (job.progress.files_done, job.progress.files_total) == (3, 3)
+    for path in ("src/pool.py", "README.md"):
+        lines = (indexer.root / path).read_text().splitlines()
+        shown = [line for chunk in chunks if chunk.span.path == path for line in chunk.text.split("\n")]
+        assert shown == lines
+    take = next(chunk for chunk in chunks if chunk.symbol == "take")
+    assert (take.kind, take.qualified_name, take.span.start_line, take.language) == ("method", "Pool.take", 9, "python")
+
+
+async def test_frequencies_count_the_chunks_that_have_a_term(indexer: Indexer) -> None:
+    old(indexer.root / "pool.py", POOL)
+    repository, _ = await indexer.index()
+    scope = frozenset({repository.id})
+    term = term_id("lock")
+    frequencies, total = indexer.manifest.document_frequencies(scope, {term})
+    with_lock = [chunk for chunk in await indexer.chunks(repository.id) if "lock" in chunk.text]
+    assert (frequencies, total) == ({term: len(with_lock)}, repository.chunks)
+
+
+@pytest.fixture
+def nothing_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust the times of files that a test has just made: it waits between its writes."""
+    monkeypatch.setattr("rag_app.features.indexing.walk.RACY_S", -1)
+
+
+@pytest.mark.usefixtures("nothing_is_young")
+async def test_what_did_not_change_is_neither_read_nor_embedded_again(indexer: Indexer) -> None:
+    old(indexer.root / "a.py", "def a():\n    return 1\n")
+    old(indexer.root / "b.py", "def b():\n    return 2\n")
+    repository, _ = await indexer.index()
+    asked = len(indexer.tei.paths), len(indexer.tei.bodies)
+    before = await indexer.points(repository.id)
+
+    again, job = await indexer.index()
+    assert again.id == repository.id
+    assert job.progress.chunks_done == 0
+    assert (job.progress.files_done, job.progress.files_total) == (2, 2)
+    assert (len(indexer.tei.paths), len(indexer.tei.bodies)) == asked
+    assert await indexer.points(repository.id) == before
+
+
+async def test_a_changed_file_alone_is_indexed_again_and_its_old_points_go(indexer: Indexer) -> None:
+    old(indexer.root / "a.py", "def a():\n    return 1\n")
+    changed = old(indexer.root / "b.py", "def b():\n    return 2\n")
+    repository, _ = await indexer.index()
+    changed.write_text("def b():\n    return 3\n")
+    repository, job = await indexer.index()
+    assert job.progress.chunks_embedded == 1
+    assert [chunk.text for chunk in await indexer.points(repository.id)] == [
+        "def a():\n    return 1",
+        "def b():\n    return 3",
+    ]
+    frequencies, total = indexer.manifest.document_frequencies(frozenset({repository.id}), {term_id("2"), term_id("3")})
+    assert (frequencies, total) == ({term_id("3"): 1}, 2)
+
+
+@pytest.mark.usefixtures("nothing_is_young")
+async def test_a_touched_file_is_read_and_not_chunked_again(indexer: Indexer) -> None:
+    path = old(indexer.root / "a.py", "def a():\n    return 1\n")
+    repository, _ = await indexer.index()
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    _, job = await indexer.index()
+    assert job.progress.chunks_done == 0
+    row = indexer.manifest.files.one(repository.id, "base", "a.py")
+    assert row is not None
+    assert "1700000000000000000" in row.signature
+
+
+async def test_a_file_that_changes_under_the_same_size_and_time_right_away_is_noticed(indexer: Indexer) -> None:
+    path = indexer.root / "a.py"
+    path.write_text("a = 1\n")
+    times = path.stat()
+    repository, _ = await indexer.index()
+    path.write_text("a = 2\n")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    await indexer.index()
+    assert [chunk.text for chunk in await indexer.chunks(repository.id)] == ["a = 2"]
+
+
+async def test_content_that_was_embedded_anywhere_is_not_embedded_again(indexer: Indexer) -> None:
+    old(indexer.root / "one/a.py", "def a():\n    return 1\n")
+    await indexer.index(indexer.root / "one")
+    asked = len(embedded_texts(indexer))
+    old(indexer.root / "two/a.py", "def a():\n    return 1\n")
+    _, job = await indexer.index(indexer.root / "two")
+    assert (job.progress.chunks_embedded, job.progress.chunks_reused) == (0, 1)
+    assert len(embedded_texts(indexer)) == asked
+
+
+async def test_a_removed_file_is_found_no_more(indexer: Indexer) -> None:
+    old(indexer.root / "a.py", "a = 1\n")
+    old(indexer.root / "b.py", "b = 1\n")
+    repository, _ = await indexer.index()
+    (indexer.root / "b.py").unlink()
+    repository, _ = await indexer.index()
+    assert (repository.files, repository.chunks) == (1, 1)
+    assert [chunk.span.path for chunk in await indexer.points(repository.id)] == ["a.py"]
+
+
+async def test_a_file_that_is_ignored_from_now_on_is_found_no_more(indexer: Indexer) -> None:
+    old(indexer.root / "secret.py", "a = 1\n")
+    repository, _ = await indexer.index()
+    old(indexer.root / ".gitignore", "secret.py\n")
+    repository, _ = await indexer.index()
+    assert repository.skipped == {"ignored": 1}
+    assert "secret.py" not in {chunk.span.path for chunk in await indexer.points(repository.id)}
+
+
+async def test_include_and_exclude_choose_files(indexer: Indexer) -> None:
+    for name in ("src/a.py", "src/gen/b.py", "docs/c.md"):
+        old(indexer.root / name, "some words\n")
+    repository, _ = await indexer.index(include=["src/"], exclude=["gen/"])
+    assert {chunk.span.path for chunk in await indexer.chunks(repository.id)} == {"src/a.py"}
+    assert repository.skipped == {"excluded": 2}
+
+
+async def test_a_service_that_is_down_fails_the_job_and_loses_nothing(indexer: Indexer) -> None:
+    path = old(indexer.root / "a.py", "a = 1\n")
+    repository, _ = await indexer.index()
+    path.write_text("a = 2\n")
+    indexer.tei.failures += [(500, {})] * 10
+    failed, job = await indexer.index()
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error.code == "upstream"
+    assert failed.state == "failed"
+    assert [chunk.text for chunk in await indexer.chunks(repository.id)] == ["a = 1"]
+
+    indexer.tei.failures.clear()
+    mended, job = await indexer.index()
+    assert (job.state, mended.state) == ("succeeded", "ready")
+    assert [chunk.text for chunk in await indexer.points(repository.id)] == ["a = 2"]
+
+
+@pytest.mark.parametrize("stage", ["upsert", "commit", "delete_blobs"])
+async def test_a_run_that_dies_at_any_step_leaves_each_file_found_and_the_next_repairs(
+    indexer: Indexer, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    changed = old(indexer.root / "a.py", "a = 1\n")
+    removed = old(indexer.root / "b.py", "b = 1\n")
+    repository, _ = await indexer.index()
+    changed.write_text("a = 2\n")
+    removed.unlink()
+
+    def dies(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexer.manifest.files if stage == "commit" else indexer.store, stage, dies)
+        _, job = await indexer.index()
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error.code == "internal"
+    assert "killed" not in job.error.message
+    expected = "a = 2" if stage == "delete_blobs" else "a = 1"
+    assert expected in [chunk.text for chunk in await indexer.chunks(repository.id)]
+
+    changed.write_text("a = 3\n")
+    await indexer.index()
+    assert [chunk.text for chunk in await indexer.points(repository.id)] == ["a = 3"]
+
+
+async def test_points_that_the_store_lost_are_written_again(indexer: Indexer) -> None:
+    old(indexer.root / "a.py", "a = 1\n")
+    repository, _ = await indexer.index()
+    await indexer.store.delete_repository(repository.id)
+    assert await indexer.chunks(repository.id) == []
+    repository, job = await indexer.index()
+    assert [chunk.text for chunk in await indexer.chunks(repository.id)] == ["a = 1"]
+    assert (job.progress.chunks_embedded, job.progress.chunks_reused) == (0, 1)
+    assert repository.chunks == 1
+
+
+async def test_a_job_in_hand_at_shutdown_is_done_by_the_next_process(
+    indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old(indexer.root / "a.py", "a = 1\n")
+    begun = asyncio.Event()
+    upsert = indexer.store.upsert
+
+    async def hangs(chunks: list[EmbeddedChunk]) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(indexer.store, "upsert", hangs)
+    _, job = await indexer.service.register(Source("path", str(indexer.root)))
+    await asyncio.wait_for(begun.wait(), 20)
+    await indexer.service.stop()
+    assert indexer.manifest.jobs.get(job.id).state == "queued"
+
+    monkeypatch.setattr(indexer.store, "upsert", upsert)
+    second = IndexingService(indexer.manifest, indexer.store, indexer.embedder, indexer.settings)
+    await second.start()
+    repository, done = await indexer.finished(job)
+    await second.stop()
+    assert (done.id, done.state) == (job.id, "succeeded")
+    assert len(await indexer.chunks(repository.id)) == 1
+
+
+async def test_while_another_process_holds_the_lease_jobs_wait(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path / "data" / "manifest.sqlite")
+    manifest.open()
+    assert manifest.jobs.take_lease("indexer", "elsewhere/1/x", 3)
+    async with running_indexer(tmp_path) as indexer:
+        old(indexer.root / "a.py", "a = 1\n")
+        _, job = await indexer.service.register(Source("path", str(indexer.root)))
+        await asyncio.sleep(1.5)
+        assert indexer.manifest.jobs.get(job.id).state == "queued"
+        _, done = await indexer.finished(job)
+        assert done.state == "succeeded"
+    manifest.close()
+
+
+async def test_a_repository_is_deleted_with_its_points(indexer: Indexer) -> None:
+    old(indexer.root / "a.py", "a = 1\n")
+    repository, _ = await indexer.index()
+    await indexer.service.delete(repository.id, frozenset({repository.id}))
+    assert await indexer.points(repository.id) == []
+    assert indexer.service.list(indexer.manifest.all_ids()) == []
+    with pytest.raises(NotFound):
+        indexer.service.get(repository.id, frozenset({repository.id}))
+
+
+async def test_points_of_a_repository_deleted_while_the_store_was_down_go_later(
+    indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old(indexer.root / "a.py", "a = 1\n")
+    repository, _ = await indexer.index()
+
+    async def down(identifier: str) -> None:
+        raise Unavailable("Qdrant cannot be reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexer.store, "delete_repository", down)
+        await indexer.service.delete(repository.id, frozenset({repository.id}))
+        assert indexer.manifest.deleted() == [repository.id]
+    async with asyncio.timeout(10):
+        while indexer.manifest.deleted():
+            await asyncio.sleep(0.1)
+    assert await indexer.points(repository.id) == []
+
+
+async def test_a_repository_that_is_being_indexed_cannot_be_deleted(
+    indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old(indexer.root / "a.py", "a = 1\n")
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    upsert = indexer.store.upsert
+
+    async def waits(chunks: list[EmbeddedChunk]) -> None:
+        begun.set()
+        await go_on.wait()
+        await upsert(chunks)
+
+    monkeypatch.setattr(indexer.store, "upsert", waits)
+    repository, job = await indexer.service.register(Source("path", str(indexer.root)))
+    await asyncio.wait_for(begun.wait(), 20)
+    with pytest.raises(Conflict, match="being indexed"):
+        await indexer.service.delete(repository.id, frozenset({repository.id}))
+    go_on.set()
+    _, done = await indexer.finished(job)
+    assert done.state == "succeeded"
+
+
+async def test_names_are_the_folders_and_numbered_where_taken(indexer: Indexer) -> None:
+    names = []
+    for folder in ("one/src", "two/src", "two/src"):
+        old(indexer.root / folder / "a.py", "a = 1\n")
+        repository, _ = await indexer.service.register(Source("path", str(indexer.root / folder)))
+        names.append(repository.name)
+    assert names == ["src", "src-2", "src-2"]
+    with pytest.raises(Conflict, match="'src' is taken"):
+        await indexer.service.register(Source("path", str(indexer.root)), name="src")
+
+
+async def test_a_work_tree_says_its_branch_and_commit(indexer: Indexer) -> None:
+    git(indexer.root, "init", "-q")
+    old(indexer.root / "a.py", "a = 1\n")
+    git(indexer.root, "add", ".")
+    git(indexer.root, "commit", "-qm", "one")
+    head = git(indexer.root, "rev-parse", "HEAD")
+    repository, _ = await indexer.index()
+    assert (repository.ref, repository.commit) == ("main", head)
+    (indexer.root / "a.py").write_text("a = 2\n")
+    repository, _ = await indexer.index()
+    assert repository.commit == f"{head}-dirty"
+
+
+async def test_a_ref_that_is_not_checked_out_is_refused(indexer: Indexer) -> None:
+    git(indexer.root, "init", "-q")
+    old(indexer.root / "a.py", "a = 1\n")
+    git(indexer.root, "add", ".")
+    git(indexer.root, "commit", "-qm", "one")
+    _, job = await indexer.index(ref="other")
+    assert job.error is not None
+    assert job.error.code == "validation"
+    assert "'other' is not checked out" in job.error.message
+
+
+async def test_a_root_that_is_gone_fails_the_job_and_keeps_the_index(indexer: Indexer) -> None:
+    folder = indexer.root / "lib"
+    old(folder / "a.py", "a = 1\n")
+    repository, _ = await indexer.index(folder)
+    folder.rename(indexer.root / "moved")
+    _, job = await indexer.service.sync(repository.id, frozenset({repository.id}))
+    repository, job = await indexer.finished(job)
+    assert job.error is not None
+    assert job.error.code == "validation"
+    assert len(await indexer.chunks(repository.id)) == 1
+
+
+async def test_outside_of_the_allowed_roots_nothing_is_registered(indexer: Indexer, tmp_path: Path) -> None:
+    with pytest.raises(ValidationFailed, match="ALLOWED_ROOTS"):
+        await indexer.service.register(Source("path", str(tmp_path)))
+    assert indexer.manifest.all_ids() == frozenset()
