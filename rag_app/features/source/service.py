@@ -88,8 +88,6 @@ def lines_of(chunks: Sequence[Chunk]) -> list[str]:
 def _bounds(start_line: int | None, end_line: int | None, total: int, path: str) -> tuple[int, int]:
     first = 1 if start_line is None else start_line
     last = total if end_line is None else end_line
-    if total == 0 and start_line is None and end_line is None:
-        return 1, 0  # blank files have no chunks
     if not 1 <= first <= last <= total:
         asked = f"lines {first} to {last}"
         raise ValidationFailed(
