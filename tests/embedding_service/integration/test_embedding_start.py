@@ -19,6 +19,14 @@ from tests.embedding_service.conftest import MakeSettings, wait_until_ready
 from tests.support.live import free_port, live
 
 
+def readiness_after_loading(url: str) -> httpx.Response:
+    deadline = time.monotonic() + 30
+    while "is loading" in (answer := httpx.get(f"{url}/readyz")).text:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return answer
+
+
 def test_while_the_model_loads_it_is_alive_not_ready_and_asks_callers_to_wait(
     make_settings: MakeSettings, onnx_model: LoadedModel
 ) -> None:
@@ -52,9 +60,8 @@ def test_while_the_model_loads_it_is_alive_not_ready_and_asks_callers_to_wait(
 def test_a_model_that_cannot_be_loaded_leaves_it_alive_and_says_what_to_do(make_settings: MakeSettings) -> None:
     settings = make_settings(embedding_model="/no/such/folder")
     with live(create_app(settings)) as url:
-        time.sleep(0.2)
+        ready = readiness_after_loading(url)
         assert httpx.get(f"{url}/healthz").status_code == 200
-        ready = httpx.get(f"{url}/readyz")
         assert ready.status_code == 503
         assert ready.json()["checks"][0]["detail"] == (
             "EMBEDDING_MODEL is '/no/such/folder', and there is no such folder"
@@ -69,8 +76,7 @@ def test_an_unforeseen_failure_to_load_does_not_show_its_text(make_settings: Mak
         raise MemoryError("secret detail")
 
     with live(create_app(make_settings(), load=load)) as url:
-        time.sleep(0.2)
-        ready = httpx.get(f"{url}/readyz")
+        ready = readiness_after_loading(url)
         assert ready.status_code == 503
         assert "MemoryError" in ready.text
         assert "secret detail" not in ready.text
@@ -126,7 +132,7 @@ def test_a_client_that_leaves_takes_its_work_with_it(make_settings: MakeSettings
     with live(create_app(make_settings(max_batch_tokens=8), load=lambda _: model)) as url:
         wait_until_ready(url)
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{url}/embed", json={"inputs": ["a long enough text"] * 50}, timeout=0.5)
+            httpx.post(f"{url}/embed", json={"inputs": ["a long enough text"] * 50}, timeout=3)
         assert entered.is_set()
         deadline = time.monotonic() + 20
         while 'te_request_failure{err="client_left"} 1.0' not in httpx.get(f"{url}/metrics").text:
