@@ -80,6 +80,8 @@ def describe(progress: dict[str, Any]) -> str:
 def summary(progress: dict[str, Any]) -> str:
     """What a finished job did, in one line."""
     elapsed_s = progress.get("elapsed_ms", 0) / 1000
+    if not progress.get("chunks_done"):
+        return f"{progress.get('files_done', 0):,} files looked at in {duration(elapsed_s)}, nothing has changed"
     return (
         f"{progress.get('files_done', 0):,} files, {progress.get('chunks_done', 0):,} chunks "
         f"({progress.get('chunks_embedded', 0):,} embedded, {progress.get('chunks_reused', 0):,} reused) "

@@ -112,17 +112,14 @@ function showWaiting() {
   $("go").textContent = "Stop";
 }
 
-let isScheduled = false;
+let scheduled = 0;
 function scheduleText() {
-  if (isScheduled) return;
-  isScheduled = true;
-  requestAnimationFrame(() => {
-    isScheduled = false;
-    if (state.text) showText();
-  });
+  scheduled ||= requestAnimationFrame(() => state.text ? showText() : (scheduled = 0));
 }
 
 function showText() {
+  cancelAnimationFrame(scheduled); // one that came later would undo the colours of the final text
+  scheduled = 0;
   $("answer-text").replaceChildren(...prose(state.text, cite, (index) => isCited(index)));
   if (state.running) $("meta").textContent = "Writing…";
 }
@@ -245,7 +242,7 @@ async function refresh() {
     const answer = await request("GET", "/v1/repositories");
     repositories = answer.repositories ?? answer;
     const busy = repositories.filter((repository) => repository.state === "indexing" || repository.state === "new");
-    health(busy.length ? "busy" : "ready", busy.length ? `indexing ${busy[0].name}` : `${repositories.length} indexed`);
+    health(busy.length ? "busy" : "ready", busy.length ? `indexing ${busy[0].name}` : `${repositories.filter(({ state }) => state === "ready").length} indexed`);
     for (const gone of document.querySelectorAll(".notice.gone")) gone.remove();
     fillPicker();
     if (!$("start").hidden) showStart();

@@ -50,7 +50,7 @@ export function prose(text, onCite, known) {
       flush();
       const code = [];
       while (++index < lines.length && !lines[index].trim().startsWith(fence[1])) code.push(lines[index]);
-      blocks.push(el("pre", { class: "fence", "data-language": fence[2], tabindex: "0" }, el("code", {}, code.join("\n"))));
+      blocks.push(el("pre", { class: "fence", "data-language": fence[2], tabindex: "0" }, el("code", {}, code.join("\n").trimEnd())));
     } else if (/^#{1,6}\s/.test(line)) {
       flush();
       blocks.push(el("h3", {}, ...inline(line.replace(/^#+\s*/, ""))));

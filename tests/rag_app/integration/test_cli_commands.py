@@ -231,7 +231,7 @@ def test_index_sends_the_absolute_folder_and_waits_for_the_job(
     cli: Cli, rag: FakeRag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "a.py").write_text("x = 1\n" * 400)
+    (tmp_path / "code" / "a.py").write_text("x = 1\n" * 250)
     monkeypatch.chdir(tmp_path)
     indexed = cli("index", "code", "--name", "mine")
     assert indexed.code == 0

@@ -132,6 +132,15 @@ def test_the_answer_appears_while_it_is_written(site: Site) -> None:
     expect(site.page.locator("#go")).to_have_text("Ask")
 
 
+def test_code_within_the_final_answer_is_highlighted_and_ends_without_blank_lines(site: Site) -> None:
+    site.rag.pieces = ["So:\n\n```python\ndef f(): ...", "\n\n\n```\n"]
+    site.ask()
+    expect(site.page.locator("#answer-text .fence .t-keyword")).to_have_text("def")
+    site.page.wait_for_timeout(300)  # frames that were asked for earlier have passed
+    expect(site.page.locator("#answer-text .fence .t-keyword")).to_have_text("def")
+    assert site.page.locator("#answer-text .fence").inner_text().rstrip("\n") == "def f(): ..."
+
+
 def test_markers_that_point_to_nothing_are_gone_in_the_end(site: Site) -> None:
     site.rag.pieces, site.rag.final = ["See [1] and [2]."], "See [1]."
     site.ask()

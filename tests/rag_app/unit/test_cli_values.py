@@ -7,7 +7,7 @@ import pytest
 
 from rag_app.cli.client import is_loopback, parse_events
 from rag_app.cli.estimate import Estimate, measure
-from rag_app.cli.progress import describe, duration
+from rag_app.cli.progress import describe, duration, summary
 
 
 def test_events_may_span_lines_carry_comments_and_miss_a_name() -> None:
@@ -61,7 +61,7 @@ def test_the_estimate_of_a_git_repository_leaves_ignored_and_binary_files_out(tm
     (tmp_path / ".gitignore").write_text("out/\n")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "made.py").write_text("x")
-    (tmp_path / "a.py").write_text("x" * 6500)
+    (tmp_path / "a.py").write_text("x" * 5000)
     (tmp_path / "logo.png").write_bytes(b"x" * 9000)
     assert measure(tmp_path) == Estimate(files=2, chunks=10)
 
@@ -69,7 +69,7 @@ def test_the_estimate_of_a_git_repository_leaves_ignored_and_binary_files_out(tm
 def test_the_estimate_without_git_walks_and_leaves_installed_packages_out(tmp_path: Path) -> None:
     (tmp_path / "node_modules").mkdir()
     (tmp_path / "node_modules" / "a.js").write_text("x" * 6500)
-    (tmp_path / "a.js").write_text("x" * 1300)
+    (tmp_path / "a.js").write_text("x" * 1000)
     (tmp_path / "gone.js").symlink_to(tmp_path / "nowhere")
     assert measure(tmp_path) == Estimate(files=1, chunks=2)
 
@@ -77,4 +77,10 @@ def test_the_estimate_without_git_walks_and_leaves_installed_packages_out(tmp_pa
 def test_a_job_that_has_just_begun_promises_no_rate() -> None:
     assert describe({"files_done": 0, "files_total": 0, "chunks_done": 0, "elapsed_ms": 10}) == (
         "looking for files, 0 chunks"
+    )
+
+
+def test_a_job_that_found_nothing_new_says_so() -> None:
+    assert summary({"files_done": 216, "chunks_done": 0, "elapsed_ms": 100}) == (
+        "216 files looked at in 0.1 s, nothing has changed"
     )
