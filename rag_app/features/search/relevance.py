@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from rag_app.core.models import Chunk, Hit
 from rag_app.core.tokens import document_terms
 
-RELEVANT_COSINE = 0.35
-RELEVANT_COVERAGE = 0.5
+# Measured on Flask's sources (2,515 chunks, all-MiniLM-L6-v2), the best of ten hits: over 24 questions about Flask
+# cosine + coverage / 2 was .68 to 1.19, over 19 of anything else ("recipe for pancakes", "asdf qwer zxcv", "garbage
+# collector write barrier") .09 to .35. Coverage alone, which is what is left without embeddings: .49 to 1, and 0 to .27.
+COVERAGE_SHARE = 0.5
+RELEVANT_BOTH = 0.5
+RELEVANT_COVERAGE = 0.4
 
 
 def coverage(chunk: Chunk, weights: Mapping[int, float]) -> float:
@@ -27,4 +31,7 @@ def is_relevant(hit: Hit) -> bool:
     """Whether the hit's meaning or its words are near enough to the query to be quoted in answer to it."""
     if "name" in hit.scores:
         return True
-    return hit.scores.get("dense", 0.0) >= RELEVANT_COSINE or hit.scores.get("sparse_share", 0.0) >= RELEVANT_COVERAGE
+    covered = hit.scores.get("sparse_share", 0.0)
+    if "dense" not in hit.scores:
+        return covered >= RELEVANT_COVERAGE
+    return hit.scores["dense"] + COVERAGE_SHARE * covered >= RELEVANT_BOTH

@@ -21,7 +21,7 @@ from rag_app.features.search.query import (
     selection_of,
     symbol_asked,
 )
-from rag_app.features.search.relevance import RELEVANT_COSINE, RELEVANT_COVERAGE, coverage, is_relevant
+from rag_app.features.search.relevance import RELEVANT_BOTH, RELEVANT_COVERAGE, coverage, is_relevant
 from service_kit.errors import NotFound, NothingToDo, ValidationFailed
 from tests.support.chunks import make_chunk
 
@@ -196,10 +196,12 @@ def test_coverage_is_the_share_of_what_the_query_weighs() -> None:
 @pytest.mark.parametrize(
     ("scores", "relevant"),
     [
-        ({"dense": RELEVANT_COSINE, "sparse_share": 0.0}, True),
-        ({"dense": RELEVANT_COSINE - 0.01, "sparse_share": RELEVANT_COVERAGE - 0.01}, False),
-        ({"dense": 0.0, "sparse_share": RELEVANT_COVERAGE}, True),
+        ({"dense": RELEVANT_BOTH, "sparse_share": 0.0}, True),
+        ({"dense": 0.19, "sparse_share": 0.6}, False),
+        ({"dense": 0.21, "sparse_share": 0.6}, True),
+        ({"dense": RELEVANT_BOTH - 0.01, "sparse_share": 0.0}, False),
         ({"sparse_share": RELEVANT_COVERAGE}, True),
+        ({"sparse_share": RELEVANT_COVERAGE - 0.01}, False),
         ({"name": 0.4, "sparse_share": 0.0}, True),
         ({}, False),
     ],
