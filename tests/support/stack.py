@@ -60,7 +60,7 @@ class Stack:
 
     def cli(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         """Run `code-assistant` with `words`, its output piped."""
-        command = [sys.executable, "-m", "rag_app.cli", *words]
+        command = [str(Path(sys.executable).with_name("code-assistant")), *words]
         return subprocess.run(
             command, env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=timeout_s, check=False
         )
