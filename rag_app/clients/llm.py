@@ -86,30 +86,30 @@ class GatewayLlm(OpenAILike):
         try:
             async with asyncio.timeout_at(deadline):
                 yield
-        except (TimeoutError, openai.APITimeoutError) as exc:
-            raise self._too_late() from exc
+        except (TimeoutError, openai.APITimeoutError, httpx.TimeoutException) as exc:
+            if isinstance(exc.__cause__, httpx.ConnectTimeout):
+                raise self._unreachable() from exc
+            late = f"the language model did not answer within {self.timeout:g} s; see LLM_TIMEOUT_S"
+            raise DeadlineExceeded(late) from exc
         except openai.APIStatusError as exc:
             raise _refused(exc) from exc
-        except (openai.APIConnectionError, httpx.ConnectError) as exc:
-            reason = f"the language model cannot be reached at {self.api_base}; start llm_service or set LLM_URL"
-            raise Unavailable(reason, retry_after_s=1) from exc
-        except httpx.TimeoutException as exc:
-            raise self._too_late() from exc
+        except openai.APIConnectionError as exc:
+            raise self._unreachable() from exc
         except (openai.OpenAIError, httpx.HTTPError) as exc:
             raise Upstream(f"the language model broke off its answer ({type(exc).__name__})") from exc
         except (ValueError, LookupError, AttributeError, TypeError) as exc:
             # OpenAILike reads the answer's fields unchecked: an answer of another shape ends here.
             raise Upstream(f"the language model's answer has not the shape of OpenAI's ({type(exc).__name__})") from exc
 
-    def _too_late(self) -> DeadlineExceeded:
-        return DeadlineExceeded(f"the language model did not answer within {self.timeout:g} s; see LLM_TIMEOUT_S")
+    def _unreachable(self) -> Unavailable:
+        reason = f"the language model cannot be reached at {self.api_base}; start llm_service or set LLM_URL"
+        return Unavailable(reason, retry_after_s=1)
 
 
 def create_llm(settings: RagSettings) -> GatewayLlm:
     """The model behind LLM_URL. Nothing connects before the first call."""
-    timeout = httpx.Timeout(settings.llm_timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.llm_timeout_s))
     # As for every service that we call, a proxy of the environment is not asked.
-    client = httpx.AsyncClient(timeout=timeout, trust_env=False, event_hooks={"request": [_carry_request_id]})
+    client = httpx.AsyncClient(trust_env=False, event_hooks={"request": [_prepare]})
     return GatewayLlm(
         model=settings.llm_model,
         api_base=settings.llm_url,
@@ -135,8 +135,11 @@ async def close_llm(llm: LLM) -> None:
         await llm.aclose()
 
 
-async def _carry_request_id(request: httpx.Request) -> None:
+async def _prepare(request: httpx.Request) -> None:
     request.headers[REQUEST_ID_HEADER] = request_id.get()
+    # openai's client gives every phase the deadline of the whole answer.
+    limits = request.extensions["timeout"]
+    request.extensions["timeout"] = {**limits, "connect": min(CONNECT_TIMEOUT_S, limits["connect"])}
 
 
 def _refused(exc: openai.APIStatusError) -> ServiceError:

@@ -28,7 +28,7 @@ from rag_app.features.generation.synthesizers import (
     Report,
 )
 from rag_app.features.search.service import CodeRetriever, SearchService, is_relevant
-from service_kit.errors import NotFound, Unavailable
+from service_kit.errors import NotFound, Unavailable, Upstream
 
 
 @dataclass
@@ -195,6 +195,8 @@ class AnswerService:
     async def _generated(self, run: _Run, writer: CodeSynthesizer) -> GeneratedCode:
         self._require_passages(run)
         code = extract_code(writer.reply)
+        if not code.strip():
+            raise Upstream("the language model answered without any code; say more exactly what to write")
         passing = run.citation_filter()
         passing.feed(writer.reply)
         passing.close()
@@ -230,7 +232,8 @@ class AnswerService:
     async def _cite(self, run: _Run, used: Sequence[int]) -> tuple[Citation, ...]:
         if not used:
             return ()
-        known = await asyncio.to_thread(self._manifest.repositories, run.scope)
+        cited = frozenset(passage.repository for passage in run.report.passages if passage.index in used)
+        known = await asyncio.to_thread(self._manifest.repositories, cited & run.scope)
         sources = {repository.id: repository.source.location for repository in known}
         return tuple(cite(used, run.report.passages, sources))
 

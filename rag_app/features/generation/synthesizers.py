@@ -24,7 +24,7 @@ from rag_app.features.generation.code import CodeCheck, check_code, extract_code
 from rag_app.features.generation.extractive import NOTHING, extract
 from rag_app.features.generation.passages import Passage, passages_of
 from rag_app.features.generation.prompt import approximate_tokens, repair_messages
-from service_kit.errors import ServiceError
+from service_kit.errors import ServiceError, Upstream
 
 _log = logging.getLogger("rag_app.generation")
 
@@ -156,8 +156,12 @@ class GenerativeSynthesizer(PassageSynthesizer):
         try:
             async with aclosing(self._complete(self._prompting(passages))) as said:
                 async for piece in said:
-                    has_begun = True
-                    yield piece
+                    # Blank pieces before the first word would be an answer begun, and nothing said.
+                    has_begun = has_begun or bool(piece.strip())
+                    if has_begun:
+                        yield piece
+            if not has_begun:
+                raise Upstream("the language model answered nothing")
         except ServiceError as exc:
             if has_begun:
                 raise

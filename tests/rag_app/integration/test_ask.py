@@ -149,6 +149,13 @@ def test_a_model_that_fails_costs_the_answer_its_words_and_not_its_passages(rag:
     assert [citation["path"] for citation in answer["citations"]] == ["src/lock.py"]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_model_that_says_nothing_is_done_without(rag: Rag, stream: bool) -> None:
+    rag.llm.will_say(" \n")
+    final = dict(rag.stream())["final_answer"] if stream else rag.ask()
+    assert (final["mode"], final["degraded"], len(final["citations"])) == ("extractive", ["llm"], 1)
+
+
 def test_a_model_that_is_late_or_not_there_is_done_without(manifest: Manifest) -> None:
     slow, search = ScriptedLlm(delay_s=5), CannedSearch([hit("src/lock.py", LOCK)])
     with live(slow.app()) as slow_url:

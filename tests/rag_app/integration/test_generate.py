@@ -96,6 +96,13 @@ def test_code_that_still_does_not_parse_says_where(rag: httpx.Client, llm: Scrip
     assert len(llm.requests) == 2
 
 
+def test_a_reply_without_any_code_is_the_models_failure(rag: httpx.Client, llm: ScriptedLlm) -> None:
+    llm.will_say("```python\n```")
+    answer = rag.post("/v1/generate", json={"instruction": "x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream")
+    assert len(llm.requests) == 2
+
+
 def test_the_language_is_the_paths_or_that_of_most_hits(
     rag: httpx.Client, llm: ScriptedLlm, search: CannedSearch
 ) -> None:

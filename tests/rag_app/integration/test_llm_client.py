@@ -85,6 +85,20 @@ async def test_a_server_that_is_not_there_is_unavailable_and_names_the_setting()
         await client(f"http://127.0.0.1:{free_port()}/v1").achat(HELLO)
 
 
+async def test_a_host_that_takes_no_connection_is_found_out_before_the_answers_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rag_app.clients.llm.CONNECT_TIMEOUT_S", 0.3)
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):  # they fill the queue of a server that never accepts
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await client(f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout_s=20).achat(HELLO)
+
+
 async def test_one_deadline_holds_for_the_whole_answer(server: ScriptedLlm, url: str) -> None:
     server.delay_s = 5
     with pytest.raises(DeadlineExceeded, match=r"0\.2 s"):

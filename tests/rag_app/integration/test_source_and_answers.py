@@ -67,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (root / "windows.py").write_bytes(b"a = 1\r\nb = 2\r\n")
     (root / "blank.py").write_text("\n\n")
     (root / "logo.png").write_bytes(b"\x89PNG\x00\x00")
-    (root / "long.py").write_text("".join(f"value_{n} = compute({n})\n" for n in range(2000)))
+    (root / "long.py").write_text("".join(f"value_{n} = compute({n})\n" for n in range(4000)))
     llm = ScriptedLlm()
     with ExitStack() as stack:
         tei = stack.enter_context(live(FakeTei(max_input_length=256, max_client_batch_size=64).app()))
