@@ -7,7 +7,7 @@ from rag_app.core.tokens import document_terms
 
 # Measured on Flask's sources (2,515 chunks, all-MiniLM-L6-v2), the best of ten hits: over 24 questions about Flask
 # cosine + coverage / 2 was .68 to 1.19, over 19 of anything else ("recipe for pancakes", "asdf qwer zxcv", "garbage
-# collector write barrier") .09 to .35. Coverage alone, which is what is left without embeddings: .49 to 1, and 0 to .27.
+# collector write barrier") .09 to .35. Coverage alone, all that is left without embeddings: .49 to 1, and 0 to .27.
 COVERAGE_SHARE = 0.5
 RELEVANT_BOTH = 0.5
 RELEVANT_COVERAGE = 0.4
