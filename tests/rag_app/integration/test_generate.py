@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from rag_app.db.manifest import Manifest
+from service_kit.errors import Unavailable
 from tests.support.canned_search import CannedSearch, hit
 from tests.support.live import free_port, live
 from tests.support.rag import parsed, serve_generation
@@ -145,6 +146,15 @@ def test_where_nothing_is_indexed_there_is_nothing_to_draw_on(
     answer = rag.post("/v1/generate", json={"instruction": "x", "stream": stream})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     assert llm.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_search_that_is_down_is_not_blamed_on_the_model(
+    rag: httpx.Client, search: CannedSearch, stream: bool
+) -> None:
+    search.failure = Unavailable("Qdrant cannot be reached", retry_after_s=1)
+    answer = rag.post("/v1/generate", json={"instruction": "x", "stream": stream})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (503, "Qdrant cannot be reached")
 
 
 @pytest.mark.parametrize(
