@@ -12,39 +12,44 @@ from service_kit.errors import ValidationFailed
 from vector_db.core.errors import NotSupported
 from vector_db.engine.points import edge_ids
 
+# A delete by filter is kept in Edge's write-ahead log, which must be able to read it back.
+MAX_FILTER_DEPTH = 32
+
 _FIELD_PARTS = ("match", "range", "values_count", "is_empty", "is_null")
 _GEO_PARTS = ("geo_bounding_box", "geo_radius", "geo_polygon")
 
 
-def edge_filter(wire: models.Filter | None) -> edge.Filter | None:
-    """Edge's form of a filter, None for none; fails with NotSupported or ValidationFailed."""
+def edge_filter(wire: models.Filter | None, depth: int = 1) -> edge.Filter | None:
+    """Edge's form of a filter, None for none; fails with NotSupported or ValidationFailed. depth: of this filter."""
     if wire is None:
         return None
+    if depth > MAX_FILTER_DEPTH:
+        raise ValidationFailed(f"filters are nested deeper than {MAX_FILTER_DEPTH} levels")
     min_should = None
     if wire.min_should is not None:
-        conditions = [_condition(part) for part in wire.min_should.conditions]
+        conditions = [_condition(part, depth) for part in wire.min_should.conditions]
         min_should = edge.MinShould(conditions, wire.min_should.min_count)
     return edge.Filter(
-        must=_conditions(wire.must),
-        should=_conditions(wire.should),
-        must_not=_conditions(wire.must_not),
+        must=_conditions(wire.must, depth),
+        should=_conditions(wire.should, depth),
+        must_not=_conditions(wire.must_not, depth),
         min_should=min_should,
     )
 
 
-def _conditions(wire: Any) -> list[Any] | None:
+def _conditions(wire: Any, depth: int) -> list[Any] | None:
     if wire is None:
         return None
     parts: Sequence[Any] = wire if isinstance(wire, list) else [wire]
-    return [_condition(part) for part in parts]
+    return [_condition(part, depth) for part in parts]
 
 
-def _condition(wire: Any) -> Any:
+def _condition(wire: Any, depth: int) -> Any:
     match wire:
         case models.FieldCondition():
             return _field(wire)
         case models.Filter():
-            return edge_filter(wire)
+            return edge_filter(wire, depth + 1)
         case models.HasIdCondition():
             return edge.HasIdCondition(set(edge_ids(wire.has_id)))
         case models.IsEmptyCondition():
@@ -54,7 +59,7 @@ def _condition(wire: Any) -> Any:
         case models.HasVectorCondition():
             return edge.HasVectorCondition(wire.has_vector)
         case models.NestedCondition():
-            nested = edge_filter(wire.nested.filter)
+            nested = edge_filter(wire.nested.filter, depth + 1)
             assert nested is not None
             return edge.NestedCondition(wire.nested.key, nested)
         case _:

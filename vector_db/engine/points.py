@@ -15,6 +15,8 @@ PointId = int | str | UUID
 
 MAX_INTEGER_ID = 2**64 - 1
 MAX_SPARSE_INDEX = 2**32 - 1
+# Edge stores a payload of any depth, and then cannot read the point (128 levels) or overflows its stack (1,000).
+MAX_PAYLOAD_DEPTH = 64
 MAX_FLOAT32 = 3.4028234663852886e38
 
 
@@ -39,7 +41,9 @@ def edge_points(operation: models.PointInsertOperations, shapes: Shapes) -> list
     if operation.update_mode not in {None, models.UpdateMode.UPSERT}:
         raise NotSupported(f"update_mode {operation.update_mode}")
     rows = _listed(operation) if isinstance(operation, models.PointsList) else _batched(operation.batch)
-    points = [edge.Point(edge_point_id(id_), _vectors(vector, shapes), payload) for id_, vector, payload in rows]
+    points = [
+        edge.Point(edge_point_id(id_), _vectors(vector, shapes), _shallow(payload)) for id_, vector, payload in rows
+    ]
     if not points:
         raise NothingToDo("there are no points to upsert")
     return points
@@ -57,6 +61,16 @@ def _batched(batch: models.Batch) -> Iterator[tuple[Any, Any, Any]]:
             raise ValidationFailed(f"batch: {len(batch.ids)} ids, but {length} {what}; they must be as many")
     for row, id_ in enumerate(batch.ids):
         yield id_, {name: column[row] for name, column in columns.items()}, payloads[row]
+
+
+def _shallow(payload: Any) -> Any:
+    level = [payload or {}]
+    for _ in range(MAX_PAYLOAD_DEPTH):
+        children = (child for node in level for child in (node.values() if isinstance(node, dict) else node))
+        level = [child for child in children if isinstance(child, dict | list)]
+        if not level:
+            return payload
+    raise ValidationFailed(f"a payload is nested deeper than {MAX_PAYLOAD_DEPTH} levels")
 
 
 def _vectors(struct: Any, shapes: Shapes) -> dict[str, Any]:

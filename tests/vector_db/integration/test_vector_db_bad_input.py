@@ -195,3 +195,40 @@ def test_names_of_collections_and_aliases_do_not_collide(http: httpx.Client) -> 
     refused(http.post("/collections/aliases", json={"actions": [rename]}), 404, "nothing")
     rename = {"rename_alias": {"old_alias_name": "latest", "new_alias_name": "code"}}
     refused(http.post("/collections/aliases", json={"actions": [rename]}), 409, "already exists")
+
+
+def nested(levels: int) -> dict[str, Any]:
+    payload: dict[str, Any] = {"end": 1}
+    for _ in range(levels - 1):
+        payload = {"a": payload}
+    return payload
+
+
+@pytest.mark.parametrize("levels", [65, 130, 900])
+def test_a_payload_too_deep_to_be_read_back_is_refused(http: httpx.Client, levels: int) -> None:
+    response = upsert(http, {"id": 1, "vector": GOOD, "payload": nested(levels)})
+    refused(response, 400 if levels == 900 else 422)
+    assert http.post(f"{POINTS}/count", json={}).json()["result"]["count"] == 0
+
+
+def test_a_deep_payload_within_the_limit_is_read_back(http: httpx.Client) -> None:
+    upsert(http, {"id": 1, "vector": GOOD, "payload": nested(64)}).raise_for_status()
+    assert http.get(f"{POINTS}/1").json()["result"]["payload"] == nested(64)
+
+
+@pytest.mark.parametrize("path", ["count", "delete", "query"])
+def test_a_filter_nested_without_end_is_refused(filled: QdrantClient, http: httpx.Client, path: str) -> None:
+    narrowed: dict[str, Any] = {"must": [{"key": "n", "match": {"value": 1}}]}
+    for _ in range(40):
+        narrowed = {"must_not": [narrowed]}
+    refused(http.post(f"{POINTS}/{path}", json={"filter": narrowed}), 422, "32")
+    assert filled.count("code").count == 10
+
+
+def test_a_condition_with_impossible_numbers_or_keys_is_refused(http: httpx.Client) -> None:
+    for condition in ({"key": "a[", "match": {"value": 1}}, {"key": "a", "values_count": {"gt": -1}}):
+        refused(http.post(f"{POINTS}/count", json={"filter": {"must": [condition]}}), 400, "Wrong input")
+
+
+def test_an_index_needs_a_fields_name(http: httpx.Client) -> None:
+    refused(http.put("/collections/code/index", json={"field_name": "", "field_schema": "keyword"}), 422, "field_name")
