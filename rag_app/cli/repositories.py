@@ -66,18 +66,25 @@ def register(
 
     chunks_per_s: measures this machine's rate, for an estimate of the time; asked for folders that are new only.
     """
-    place = source.get("path") or source["url"]
     known = next((found for found in rag.repositories() if _same(found, source, ref)), None)
     if known is not None and name in (None, known["name"]):
-        say(f"{known['name']} is known: only what changed is indexed")
+        if known.get("indexed_at"):
+            say(f"{known['name']} is known: only what changed is indexed")
+        else:
+            say(f"{known['name']} was not indexed to its end: what was embedded then is kept")
+            _tell_size(source, chunks_per_s)
         renewed: dict[str, Any] = rag.call("POST", f"/v1/repositories/{known['id']}/sync")
         return renewed
-    if source["type"] == "path":
-        say(measure(Path(place)).describe(chunks_per_s()))
+    _tell_size(source, chunks_per_s)
     wanted = {"source": source, "name": name, "ref": ref}
     body = {key: value for key, value in wanted.items() if value}
     answer: dict[str, Any] = rag.call("POST", "/v1/repositories", body)
     return answer
+
+
+def _tell_size(source: dict[str, str], chunks_per_s: Callable[[], float | None]) -> None:
+    if source["type"] == "path":
+        say(measure(Path(source["path"])).describe(chunks_per_s()))
 
 
 def _same(known: dict[str, Any], source: dict[str, str], ref: str | None) -> bool:

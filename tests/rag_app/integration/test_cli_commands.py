@@ -249,6 +249,14 @@ def test_index_of_a_known_folder_renews_it(cli: Cli, rag: FakeRag, tmp_path: Pat
     assert ("POST", "/v1/repositories/r7/sync", {}) in rag.requests
 
 
+def test_index_of_a_folder_that_was_broken_off_goes_on_with_an_estimate(cli: Cli, rag: FakeRag, tmp_path: Path) -> None:
+    source = {"type": "path", "path": str(tmp_path.resolve())}
+    rag.repositories = [repository("r7", "half", source=source, indexed_at=None, state="failed")]
+    err = cli("index", str(tmp_path)).err
+    assert "half was not indexed to its end" in err
+    assert "0 files, about 0 chunks" in err
+
+
 @pytest.mark.parametrize("url", ["https://example.org/a/b.git", "git@example.org:a/b.git", "ssh://example.org/a"])
 def test_a_git_url_is_sent_as_one(cli: Cli, rag: FakeRag, url: str) -> None:
     queued = cli("index", url, "--ref", "v1", "--no-wait")
