@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from llama_index.core.async_utils import asyncio_run
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
@@ -83,8 +82,8 @@ class CodeRetriever(BaseRetriever):
         self._source = CandidateSource(store, manifest)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found: list[NodeWithScore] = asyncio_run(self._aretrieve(query_bundle))
-        return found
+        # The pooled connections below belong to the event loop of the app: another loop would break them.
+        raise NotImplementedError("search is asynchronous: await aretrieve(text)")
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         checked_limit(self._query, self._settings)

@@ -195,6 +195,10 @@ class TestModes:
             "qualified_name": "Pool.close",
         }
 
+    async def test_the_retriever_is_asynchronous_only_and_says_so(self, index: SmallIndex) -> None:
+        with pytest.raises(NotImplementedError, match="await aretrieve"):
+            service_over(index).retriever(SearchQuery("x"), frozenset()).retrieve("lock")
+
     async def test_the_retriever_refuses_what_search_refuses(self, index: SmallIndex) -> None:
         retriever = service_over(index).retriever(SearchQuery("x", limit=2), index.manifest.all_ids())
         with pytest.raises(NothingToDo):

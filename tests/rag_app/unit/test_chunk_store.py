@@ -1,6 +1,7 @@
 """The chunk store against qdrant-client's own engine in memory."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from qdrant_client import AsyncQdrantClient
@@ -21,7 +22,7 @@ ALL: Scope = frozenset({"r1", "r2"})
 EVERYTHING = Selection(ALL, frozenset({"base"}))
 
 
-def embedded(path: str, text: str, dense: tuple[float, ...], **words: str) -> EmbeddedChunk:
+def embedded(path: str, text: str, dense: tuple[float, ...], **words: Any) -> EmbeddedChunk:
     chunk = make_chunk(path, text, **words)
     return EmbeddedChunk(chunk, dense, document_vector(document_terms(path, chunk.qualified_name, text)))
 
@@ -105,6 +106,15 @@ async def test_nothing_out_of_scope_is_read(store: ChunkStore) -> None:
     assert list(await store.cosines((1.0, 0.0, 0.0), ids, scope)) == [CHUNKS[3].chunk.id]
     assert await store.count(scope) == 1
     assert await store.count(frozenset()) == 0
+
+
+async def test_a_file_comes_back_whole_by_line(store: ChunkStore) -> None:
+    parts = [embedded("long.py", f"line {i}", (0, 0, 1), start_line=i) for i in range(200, 0, -1)]
+    await store.upsert([*parts, embedded("long.py", "older", (0, 0, 1), blob="b0")])
+    found = await store.of_blob("r1", "base", "long.py", "b1", ALL)
+    assert [chunk.span.start_line for chunk in found] == list(range(1, 201))
+    assert await store.of_blob("r1", "base", "long.py", "b1", frozenset({"r2"})) == []
+    assert await store.of_blob("r1", "base", "none.py", "b1", ALL) == []
 
 
 async def test_cosines_of_given_chunks(store: ChunkStore) -> None:

@@ -1,0 +1,133 @@
+"""What the chunk store makes of a Qdrant that fails, over real HTTP."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from rag_app.core.models import Scope
+from rag_app.core.settings import RagSettings
+from rag_app.db.chunks import ChunkStore
+from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
+from tests.support.live import free_port, live
+
+SCOPE: Scope = frozenset({"r1"})
+CHUNK_ID = "00000000-0000-0000-0000-000000000001"
+NOTHING = b'{"result": [], "status": "ok", "time": 0.0}'
+
+
+@dataclass
+class FailingQdrant:
+    """Answers `failures` first, (status, body, headers), and then finds nothing."""
+
+    failures: list[tuple[int, bytes, dict[str, str]]] = field(default_factory=list)
+    calls: int = 0
+
+    def app(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.api_route("/{path:path}", methods=["GET", "POST", "PUT"])
+        async def answer(path: str) -> Response:
+            self.calls += 1
+            status, body, headers = self.failures.pop(0) if self.failures else (200, NOTHING, {})
+            return Response(body, status, headers, "application/json")
+
+        return app
+
+
+@pytest.fixture
+def qdrant() -> FailingQdrant:
+    return FailingQdrant()
+
+
+@pytest.fixture
+def store(qdrant: FailingQdrant) -> Iterator[ChunkStore]:
+    with live(qdrant.app()) as url:
+        yield ChunkStore(RagSettings(_env_file=None, qdrant_port=int(url.rsplit(":", 1)[1])))
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "error", "words"),
+    [
+        (404, {}, Unavailable, "sync a repository"),
+        (429, {}, Overloaded, "busy"),
+        (429, {"retry-after": "7"}, Overloaded, "busy"),
+        (401, {}, Upstream, "QDRANT_API_KEY"),
+        (403, {}, Upstream, "QDRANT_API_KEY"),
+        (400, {}, Upstream, "400"),
+        (500, {}, Upstream, "500"),
+        (503, {}, Unavailable, "not ready"),
+    ],
+)
+async def test_a_status_becomes_a_word(
+    store: ChunkStore,
+    qdrant: FailingQdrant,
+    status: int,
+    headers: dict[str, str],
+    error: type[ServiceError],
+    words: str,
+) -> None:
+    qdrant.failures = [(status, b'{"status": {"error": "because"}}', headers)] * 2
+    with pytest.raises(error, match=words) as caught:
+        await store.retrieve([CHUNK_ID], SCOPE)
+    if headers:
+        assert caught.value.retry_after_s == int(headers["retry-after"])
+
+
+async def test_an_answer_of_another_shape_is_upstreams_fault(store: ChunkStore, qdrant: FailingQdrant) -> None:
+    qdrant.failures = [(200, b'{"result": "nonsense"}', {})]
+    with pytest.raises(Upstream, match="something else than its API says"):
+        await store.retrieve([CHUNK_ID], SCOPE)
+
+
+async def test_a_restart_is_hidden_by_one_retry(store: ChunkStore, qdrant: FailingQdrant) -> None:
+    qdrant.failures = [(503, b"{}", {})]
+    assert await store.retrieve([CHUNK_ID], SCOPE) == []
+    assert qdrant.calls == 2
+
+
+async def test_a_refusal_is_not_retried(store: ChunkStore, qdrant: FailingQdrant) -> None:
+    qdrant.failures = [(400, b"{}", {})] * 5
+    with pytest.raises(Upstream):
+        await store.retrieve([CHUNK_ID], SCOPE)
+    assert qdrant.calls == 1
+
+
+async def test_nobody_there_names_the_settings_and_when_to_come_back() -> None:
+    store = ChunkStore(RagSettings(_env_file=None, qdrant_port=free_port()))
+    for call in (store.ready(), store.count(SCOPE), store.retrieve([CHUNK_ID], SCOPE)):
+        with pytest.raises(Unavailable, match="QDRANT_HOST, QDRANT_PORT") as caught:
+            await call
+        assert caught.value.retry_after_s == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("timeout_s", [0.3, 1.0])
+async def test_silence_ends_at_the_deadline(timeout_s: float) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    store = ChunkStore(RagSettings(_env_file=None, qdrant_port=port, qdrant_timeout_s=timeout_s))
+    with pytest.raises(DeadlineExceeded, match=f"within {timeout_s:g} s"):
+        await store.ready()
+    await store.close()
+    server.close()
+
+
+async def test_a_connection_cut_in_mid_answer_is_unavailable() -> None:
+    async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.close()
+
+    server = await asyncio.start_server(rude, "127.0.0.1", 0)
+    store = ChunkStore(RagSettings(_env_file=None, qdrant_port=server.sockets[0].getsockname()[1]))
+    with pytest.raises(Unavailable):
+        await store.ready()
+    await store.close()
+    server.close()
