@@ -31,11 +31,12 @@ class Service:
     port: int
     setting: str
     ready_path: str = "/readyz"
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
         """Where it is reached from this machine."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
 
 class Processes:

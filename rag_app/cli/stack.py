@@ -43,13 +43,15 @@ def make_plan(rag: RagSettings, stack: StackSettings, environment: Mapping[str, 
     llm_url, has_llm = _address(rag, "llm_url", stack.llm_port, "/v1")
     has_embedding = has_embedding and not rag.embedding_in_process
     embedder = "the embedding model inside rag_app" if rag.embedding_in_process else embedding_url
+    # One that listens on all addresses is reached on loopback, one that listens on a single address only there.
+    reached = rag.rag_host if rag.rag_host not in ("0.0.0.0", "::", "localhost") else "127.0.0.1"
     has_qdrant = is_loopback(f"http://{rag.qdrant_host}")
     parts = (
         (has_qdrant, Service("vector_db", rag.qdrant_port, "QDRANT_PORT"), f"Qdrant at {rag.qdrant_host}"),
         (has_embedding, Service("embedding_service", stack.embedding_port, "EMBEDDING_PORT"), embedder),
         # Without a key it never is ready, by its own word, and extracts are answered without it.
         (has_llm, Service("llm_service", stack.llm_port, "LLM_PORT", "/healthz"), llm_url),
-        (True, Service("rag_app", rag.rag_port, "RAG_PORT"), ""),
+        (True, Service("rag_app", rag.rag_port, "RAG_PORT", host=reached), ""),
     )
     data_dir = rag.data_dir.expanduser().absolute()
     told = {
@@ -69,7 +71,7 @@ def make_plan(rag: RagSettings, stack: StackSettings, environment: Mapping[str, 
         services=tuple(service for is_ours, service, _ in parts if is_ours),
         environment={**environment, **{name: str(value) for name, value in told.items()}},
         data_dir=data_dir,
-        url=f"http://localhost:{rag.rag_port}",
+        url=f"http://{'localhost' if is_loopback(f'http://{reached}') else reached}:{rag.rag_port}",
         embedding_url=embedding_url,
         llm_url=llm_url,
         external=tuple(place for is_ours, _, place in parts if not is_ours),

@@ -76,3 +76,17 @@ def test_the_folder_to_index_joins_the_allowed_roots(tmp_path: Path) -> None:
 
 def test_a_folder_of_the_vector_db_that_was_set_is_kept(tmp_path: Path) -> None:
     assert plan(stack={"vector_db_dir": tmp_path}).environment["VECTOR_DB_DIR"] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "told"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000", "http://localhost:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000", "http://localhost:8000"),
+        ("192.0.2.7", "http://192.0.2.7:8000", "http://192.0.2.7:8000"),
+    ],
+)
+def test_the_server_is_asked_and_named_where_it_listens(host: str, asked: str, told: str) -> None:
+    planned = plan(rag_host=host)
+    assert planned.services[-1].url == asked
+    assert planned.url == told
