@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,8 +23,18 @@ _QUOTED_CHARS = 300
 class OutgoingClient:
     """Calls one peer. `name` is how messages speak of it; `setting` is the variable that holds its address."""
 
-    def __init__(self, name: str, base_url: str, *, setting: str, deadline_s: float, pool_size: int = 32):
-        """deadline_s: for a whole call, retries included. Nothing connects before the first call."""
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        setting: str,
+        deadline_s: float,
+        pool_size: int = 32,
+        headers: Mapping[str, str] | None = None,
+    ):
+        """deadline_s: for a whole call, retries included; headers: sent with each. Nothing connects before that."""
+        self._headers = dict(headers or {})
         self._name = name
         self._base_url = base_url.rstrip("/")
         self._setting = setting
@@ -71,7 +82,7 @@ class OutgoingClient:
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, path: str, json: Any) -> Any:
-        headers = {REQUEST_ID_HEADER: request_id.get()}
+        headers = {**self._headers, REQUEST_ID_HEADER: request_id.get()}
         body = None
         if json is not None:
             body = orjson.dumps(json, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -3,17 +3,20 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from qdrant_client import AsyncQdrantClient, models
 
-from rag_app.core.models import Chunk, EmbeddedChunk, ModelIdentity, Scope, SparseVector
+from rag_app.core.models import Chunk, EmbeddedChunk, ModelIdentity, Scope
 from rag_app.core.settings import RagSettings
 from rag_app.db.chunks_payload import DENSE, LIGHT, SPARSE, chunk_of, point_of
+from rag_app.db.chunks_query import Arm, Found, QueryRoute, request_of
 from rag_app.db.filters import Selection, any_of, blobs, condition
 from rag_app.db.qdrant_errors import mapped
 from service_kit.errors import Conflict, Unavailable
+from service_kit.http import OutgoingClient
+
+__all__ = ["Arm", "ChunkStore", "Found"]
 
 # Part of the collection's name: a change in payload keys or vectors raises it, and a new index is built beside the old.
 SCHEMA_VERSION = 1
@@ -32,22 +35,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One way of asking: a dense vector (dim,) or the IDF half of BM25, and how many candidates are wanted of it."""
-
-    vector: tuple[float, ...] | SparseVector
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A candidate of one arm, without its text. `score`: cosine, or the BM25 score; higher is better."""
-
-    chunk: Chunk
-    score: float
-
-
 class ChunkStore:
     """The chunks of all repositories, in one collection that is reached by an alias."""
 
@@ -57,6 +44,11 @@ class ChunkStore:
         self._deadline_s = settings.qdrant_timeout_s
         self._address = f"http://{settings.qdrant_host}:{settings.qdrant_port}"
         key = settings.qdrant_api_key
+        headers = {"api-key": key.get_secret_value()} if key else {}
+        self._http = OutgoingClient(
+            "Qdrant", self._address, setting="QDRANT_HOST, QDRANT_PORT", deadline_s=self._deadline_s, headers=headers
+        )
+        self._route = QueryRoute(self._http, self._alias) if client is None else None
         self._client = client or AsyncQdrantClient(
             url=self._address,
             api_key=key.get_secret_value() if key else None,
@@ -68,6 +60,7 @@ class ChunkStore:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+        await self._http.close()
 
     async def ready(self) -> None:
         """Return where Qdrant answers; raise Unavailable or DeadlineExceeded where it does not."""
@@ -118,16 +111,9 @@ class ChunkStore:
     async def query(self, arms: Sequence[Arm], selection: Selection) -> list[list[Found]]:
         """Candidates of each arm, best first, all arms in one request, each narrowed to `selection`."""
         narrowed = condition(selection)
-        requests = [
-            models.QueryRequest(
-                query=_query_of(arm.vector),
-                using=SPARSE if isinstance(arm.vector, SparseVector) else DENSE,
-                filter=narrowed,
-                limit=arm.limit,
-                with_payload=models.PayloadSelectorInclude(include=LIGHT),
-            )
-            for arm in arms
-        ]
+        if self._route is not None:
+            return await self._route.ask(arms, narrowed)
+        requests = [request_of(arm, narrowed) for arm in arms]
         answers = await self._call(self._client.query_batch_points, self._alias, requests=requests)
         return [[Found(chunk_of(p.id, p.payload), p.score) for p in answer.points] for answer in answers]
 
@@ -240,9 +226,3 @@ class ChunkStore:
     async def _once(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         with mapped(self._address, self._deadline_s):
             return await method(*args, **kwargs)
-
-
-def _query_of(vector: tuple[float, ...] | SparseVector) -> Any:
-    if isinstance(vector, SparseVector):
-        return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
-    return list(vector)

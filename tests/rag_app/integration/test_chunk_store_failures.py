@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from pydantic import SecretStr
 from starlette.responses import Response
 
-from rag_app.core.models import Scope
+from rag_app.core.models import Scope, SparseVector
 from rag_app.core.settings import RagSettings
-from rag_app.db.chunks import ChunkStore
+from rag_app.db.chunks import Arm, ChunkStore
+from rag_app.db.filters import Selection
 from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
 from tests.support.live import free_port, live
 
@@ -25,13 +27,15 @@ class FailingQdrant:
 
     failures: list[tuple[int, bytes, dict[str, str]]] = field(default_factory=list)
     calls: int = 0
+    keys: list[str | None] = field(default_factory=list)
 
     def app(self) -> FastAPI:
         app = FastAPI()
 
         @app.api_route("/{path:path}", methods=["GET", "POST", "PUT"])
-        async def answer(path: str) -> Response:
+        async def answer(path: str, request: Request) -> Response:
             self.calls += 1
+            self.keys.append(request.headers.get("api-key"))
             status, body, headers = self.failures.pop(0) if self.failures else (200, NOTHING, {})
             return Response(body, status, headers, "application/json")
 
@@ -81,6 +85,39 @@ async def test_an_answer_of_another_shape_is_upstreams_fault(store: ChunkStore, 
     qdrant.failures = [(200, b'{"result": "nonsense"}', {})]
     with pytest.raises(Upstream, match="something else than its API says"):
         await store.retrieve([CHUNK_ID], SCOPE)
+
+
+ASKED = [Arm((1.0, 0.0), 3), Arm(SparseVector((7,), (2.0,)), 3)]
+EVERYTHING = Selection(SCOPE, frozenset({"base"}))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "words"),
+    [
+        (404, b"{}", Unavailable, "sync a repository"),
+        (400, b"{}", Upstream, "400"),
+        (503, b"{}", Unavailable, "503"),
+        (200, b'{"result": [{"hits": []}]}', Upstream, "something else than its API says"),
+        (200, b'{"result": null}', Upstream, "something else than its API says"),
+    ],
+)
+async def test_a_query_fails_in_the_same_words(
+    store: ChunkStore, qdrant: FailingQdrant, status: int, body: bytes, error: type[ServiceError], words: str
+) -> None:
+    qdrant.failures = [(status, body, {})] * 2
+    with pytest.raises(error, match=words):
+        await store.query(ASKED, EVERYTHING)
+    await store.close()
+
+
+async def test_every_call_carries_the_key(qdrant: FailingQdrant) -> None:
+    with live(qdrant.app()) as url:
+        port = int(url.rsplit(":", 1)[1])
+        store = ChunkStore(RagSettings(_env_file=None, qdrant_port=port, qdrant_api_key=SecretStr("sesame")))
+        assert await store.query(ASKED, EVERYTHING) == []
+        assert await store.retrieve([CHUNK_ID], SCOPE) == []
+        await store.close()
+    assert qdrant.keys == ["sesame", "sesame"]
 
 
 async def test_a_restart_is_hidden_by_one_retry(store: ChunkStore, qdrant: FailingQdrant) -> None:
