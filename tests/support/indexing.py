@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qdrant_client import AsyncQdrantClient
 
@@ -69,10 +70,8 @@ async def running_indexer(folder: Path, tei: FakeTei | None = None, **settings: 
     root.mkdir(exist_ok=True)
     tei = tei or FakeTei(max_input_length=256, max_client_batch_size=64)
     with live(tei.app()) as url:
-        chosen = RagSettings(
-            _env_file=None,  # type: ignore[call-arg]
-            **{"data_dir": folder / "data", "allowed_roots": str(root), "embedding_url": url, **settings},
-        )
+        values: dict[str, Any] = {"data_dir": folder / "data", "allowed_roots": str(root), "embedding_url": url}
+        chosen = RagSettings(_env_file=None, **{**values, **settings})
         manifest = Manifest(chosen.data_dir / "manifest.sqlite")
         manifest.open()
         store = ChunkStore(chosen, AsyncQdrantClient(":memory:"))

@@ -78,7 +78,9 @@ class Worker:
                 continue
             self._wake.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
+                # Not wait_for(): in Python 3.11 it loses a stop() that comes together with a wake().
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
 
     async def _under_lease(self, job: Job) -> None:
         """Run a job; renew the lease beside it, and stop where another has taken it (it has the job too, then)."""
@@ -90,8 +92,7 @@ class Worker:
                     break
         finally:
             running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            await asyncio.wait({running})
 
     async def _run(self, job: Job) -> None:
         meter = ProgressMeter(_Throttled(self._tools, job))

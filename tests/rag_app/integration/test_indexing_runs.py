@@ -309,7 +309,7 @@ async def test_points_of_a_repository_deleted_while_the_store_was_down_go_later(
         await indexer.service.delete(repository.id, frozenset({repository.id}))
         assert indexer.manifest.deleted() == [repository.id]
     async with asyncio.timeout(10):
-        while indexer.manifest.deleted():
+        while indexer.manifest.deleted():  # noqa: ASYNC110  no event tells it
             await asyncio.sleep(0.1)
     assert await indexer.points(repository.id) == []
 

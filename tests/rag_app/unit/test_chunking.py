@@ -1,3 +1,4 @@
+# ruff: noqa: E501  a table reads better with its rows on one line
 """Chunks of whole files. A word is a token here; the real tokenizer has a test of its own."""
 
 from pathlib import Path
