@@ -1,7 +1,7 @@
 """The one query that every search sends, without the client: its models cost the caller more than the search itself.
 
-Measured in a search over 2,515 chunks, two arms of 100 candidates: by the client 13.8 CPU-ms of this process and 13.6 ms
-of waiting, in plain JSON 10.2 and 9.2.
+Measured in a search over 2,515 chunks, two arms of 100 candidates: by the client the search costs this process 13.8
+CPU-ms and waits 13.6 ms for the index, in plain JSON 10.2 and 9.2.
 """
 
 from collections.abc import Sequence
