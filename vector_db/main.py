@@ -45,7 +45,7 @@ def create_app(settings: VectorDbSettings | None = None, *, database: Database |
         "vector_db",
         readiness=readiness,
         metrics=HttpMetrics("vector_db"),
-        max_body_bytes=settings.max_body_bytes,
+        max_body_bytes=settings.vector_db_max_body_bytes,
         lifespan=lifespan,
         envelope=envelope,
         description="The part of Qdrant's REST API that Code Assistant uses, over Qdrant Edge.",

@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
-    with live(create_app(settings(folder, max_body_bytes=200_000))) as base:
+    with live(create_app(settings(folder, vector_db_max_body_bytes=200_000))) as base:
         yield base
 
 

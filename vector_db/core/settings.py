@@ -17,4 +17,4 @@ class VectorDbSettings(ServiceSettings):
         default_factory=lambda: user_data_path("code-assistant") / "vector_db",
         description="Folder that holds the collections of vector_db.",
     )
-    max_body_bytes: int = Field(32_000_000, gt=0, description="Largest request body, in bytes.")
+    vector_db_max_body_bytes: int = Field(32_000_000, gt=0, description="Largest request body, in bytes.")
