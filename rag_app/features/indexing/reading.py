@@ -26,9 +26,11 @@ _SAMPLE_BYTES = 32_000
 # What tools write at the top of what they make.
 _HEAD_CHARS = 1_000
 _GENERATED = re.compile(
-    r"@generated\b|code generated\b.{0,200}?\bdo not edit|generated (?:by|from)\b.{0,200}?\bdo not (?:edit|modify)"
-    r"|auto-?generated\b.{0,200}?\bdo not (?:edit|modify)|do not (?:edit|modify)\b.{0,200}?\bgenerated (?:by|from)",
-    re.IGNORECASE | re.DOTALL,
+    # In a comment: code that speaks of generated files is somebody's.
+    r"^[ \t]*(?:#|//|/?\*|--|<!--|;|%)[^\n]{0,200}?"
+    r"(?:@generated\b|code generated\b.{0,200}?\bdo not edit|generated (?:by|from)\b.{0,200}?\bdo not (?:edit|modify)"
+    r"|auto-?generated\b.{0,200}?\bdo not (?:edit|modify)|do not (?:edit|modify)\b.{0,200}?\bgenerated (?:by|from))",
+    re.IGNORECASE | re.DOTALL | re.MULTILINE,
 )
 
 _MARKS = (  # the longer first: UTF-32's begins like UTF-16's
