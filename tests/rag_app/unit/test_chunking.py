@@ -130,6 +130,23 @@ def test_each_grammar_names_what_is_defined(path: str, text: str, names: list[st
     assert_whole(text, passages)
 
 
+@pytest.mark.parametrize(
+    ("path", "first_line", "language"),
+    [
+        ("run", "#!/usr/bin/env python3.11", "python"),
+        ("run", "#!/bin/bash -e", "bash"),
+        ("run", "#!/opt/unknown", "text"),
+        ("run", "", "text"),
+        ("Makefile", "", "make"),
+        ("deploy/Dockerfile", "", "dockerfile"),
+        ("A.PY", "", "python"),
+        ("x.h", "#!/bin/sh", "c"),
+    ],
+)
+def test_a_language_is_known_by_name_else_by_its_first_line(path: str, first_line: str, language: str) -> None:
+    assert parse(path, f"{first_line}\nx\n").language == language
+
+
 def test_comments_and_decorators_belong_to_what_they_stand_above() -> None:
     text = "int x; // not of f\n\n// The f.\n// More.\nint f() {\n  return 1;\n}\n"
     assert outline_of("a.c", text) == [("block", "", 1, 2), ("function", "f", 3, 7)]
