@@ -6,8 +6,8 @@ each file is found as it was or as it is, and the next run sweeps what is left o
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from llama_index.core.ingestion import IngestionPipeline
@@ -20,7 +20,7 @@ from rag_app.db.chunks import ChunkStore
 from rag_app.db.embedding_cache import EmbeddingCache
 from rag_app.db.manifest import Manifest
 from rag_app.db.manifest_schema import BASE_LAYER
-from rag_app.db.records import INDEXED, FileRow, FileUpdate, Progress, Repository
+from rag_app.db.records import INDEXED, FileRow, FileUpdate, Repository
 from rag_app.features.indexing.chunking import chunker
 from rag_app.features.indexing.git import Head, head_of, update_clone
 from rag_app.features.indexing.pipeline import (
@@ -32,6 +32,7 @@ from rag_app.features.indexing.pipeline import (
     embedded_chunk,
     ingestion_pipeline,
 )
+from rag_app.features.indexing.progress import ProgressMeter
 from rag_app.features.indexing.reading import Read, read
 from rag_app.features.indexing.sources import allowed_folder
 from rag_app.features.indexing.walk import Found, walk
@@ -57,40 +58,6 @@ class Tools:
     embedder: Embedder
     cache: EmbeddingCache
     settings: RagSettings
-
-
-class ProgressMeter:
-    """Adds up what is done. `report` is called at every change; the caller throttles."""
-
-    def __init__(self, report: Callable[[Progress], None]):
-        """report: takes the progress so far."""
-        self._report = report
-        self._begun = time.monotonic()
-        self.progress = Progress()
-
-    def expect(self, files: int) -> None:
-        """How many files there are, known before any is embedded."""
-        self._set(replace(self.progress, files_total=files))
-
-    def files(self, done: int) -> None:
-        """More files are done: indexed, unchanged or left out after reading."""
-        self._set(replace(self.progress, files_done=self.progress.files_done + done))
-
-    def chunks(self, embedded: int, reused: int) -> None:
-        """More chunks have their vector."""
-        now = self.progress
-        self._set(
-            replace(
-                now,
-                chunks_embedded=now.chunks_embedded + embedded,
-                chunks_reused=now.chunks_reused + reused,
-                chunks_done=now.chunks_done + embedded + reused,
-            )
-        )
-
-    def _set(self, progress: Progress) -> None:
-        self.progress = replace(progress, elapsed_ms=round((time.monotonic() - self._begun) * 1000))
-        self._report(self.progress)
 
 
 class IndexRun:

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from rag_app.db.records import Job, JobError, Progress
 from rag_app.features.indexing.lease import RENEWED_EVERY_S, Lease
-from rag_app.features.indexing.run import IndexRun, ProgressMeter, Tools
+from rag_app.features.indexing.progress import ProgressMeter
+from rag_app.features.indexing.run import IndexRun, Tools
 from service_kit.errors import ServiceError
 
 _log = logging.getLogger("rag_app.indexing")
