@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import typer
@@ -66,14 +66,18 @@ def where(span: Mapping[str, Any]) -> str:
     return f"{span['path']}:{span['start_line']}-{span['end_line']}"
 
 
-def lines_of(code: str) -> list[str]:
-    """The lines of a file as an editor counts them: only line feeds end one (str.splitlines knows ten more ends)."""
-    return [line.removesuffix("\r") for line in code.removesuffix("\n").split("\n")]
+def lines_of(span: Mapping[str, Any]) -> list[str]:
+    """The lines start_line to end_line of a hit or a source, blank ones at the end too.
+
+    They are an editor's: only line feeds end one (str.splitlines knows ten more ends).
+    """
+    lines = [line.removesuffix("\r") for line in span["content"].split("\n")]
+    return lines[: span["end_line"] - span["start_line"] + 1]
 
 
 def grep_lines(hit: Mapping[str, Any]) -> str:
     """A hit as `path:line:text`, one line a line of code, as `grep -n` writes them."""
-    numbered = enumerate(lines_of(hit["content"]), start=hit["start_line"])
+    numbered = enumerate(lines_of(hit), start=hit["start_line"])
     return "".join(f"{hit['path']}:{line}:{text}\n" for line, text in numbered)
 
 
@@ -95,16 +99,18 @@ def show_hit(
         parts = "  ".join(f"{name} {value:.3f}" for name, value in sorted(hit.get("scores", {}).items()))
         heading.append(f"  score {hit['score']:.3f}  {parts}", style="dim")
     out.print(heading)
-    show_code(out, hit["content"], hit.get("language", ""), hit["start_line"], most_lines)
+    show_code(out, lines_of(hit), hit.get("language", ""), hit["start_line"], most_lines)
     out.print()
 
 
-def show_code(out: Console, code: str, language: str, start_line: int, most_lines: int | None = None) -> None:
+def show_code(
+    out: Console, lines: Sequence[str], language: str, start_line: int, most_lines: int | None = None
+) -> None:
     """Print code with its lines' own numbers: highlighted and wrapped on a terminal, whole lines elsewhere.
 
     most_lines: after so many, the rest is only counted.
     """
-    lines = lines_of(printable(code).rstrip("\n"))
+    lines = [printable(line) for line in lines]
     # One line more costs less room than to say that there is one.
     shown = lines if most_lines is None or len(lines) <= most_lines + 1 else lines[:most_lines]
     if out.is_terminal:

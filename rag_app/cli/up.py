@@ -162,21 +162,20 @@ def _show_answer(rag: Server, question: str, scope: Mapping[str, Any], hits: lis
         out.print(
             f"[{citation['index']}] {printable(where(citation))}  {names.get(citation['repository'], '')}", markup=False
         )
-        code, language = _cited_lines(rag, citation, answer.get("hits") or hits)
-        show_code(out, code, language, citation["start_line"], SHOWN_LINES)
+        lines, language = _cited_lines(rag, citation, answer.get("hits") or hits)
+        show_code(out, lines, language, citation["start_line"], SHOWN_LINES)
     out.print()
 
 
-def _cited_lines(rag: Server, citation: Mapping[str, Any], hits: list[dict[str, Any]]) -> tuple[str, str]:
+def _cited_lines(rag: Server, citation: Mapping[str, Any], hits: list[dict[str, Any]]) -> tuple[list[str], str]:
     """The lines that a citation points to, and their language."""
     start, end = citation["start_line"], citation["end_line"]
     for hit in hits:
         if hit["path"] == citation["path"] and hit["start_line"] <= start and end <= hit["end_line"]:
-            lines = lines_of(hit["content"])[start - hit["start_line"] : end - hit["start_line"] + 1]
-            return "\n".join(lines), hit["language"]
+            return lines_of(hit)[start - hit["start_line"] : end - hit["start_line"] + 1], hit["language"]
     wanted = {name: citation[name] for name in ("repository", "path", "start_line", "end_line")}
     source = rag.call("GET", "/v1/source", params=wanted)
-    return source["content"], source.get("language", "")
+    return lines_of(source), source.get("language", "")
 
 
 def _is_model_set(plan: Plan) -> bool:

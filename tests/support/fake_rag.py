@@ -1,6 +1,7 @@
 """A rag_app that says what a test tells it to, over real HTTP: canned hits and answers in ARCHITECTURE.md's shapes."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,7 @@ class FakeRag:
     stream_error: dict[str, Any] | None = None
     breaks_off: bool = False
     delay_s: float = 0.0
+    may_go_on: threading.Event | None = None  # where set, an answer waits for it after its first piece
     job_states: list[str] = field(default_factory=lambda: ["running", "succeeded"])
     job_error: dict[str, Any] | None = None
     parses: bool = True
@@ -158,6 +160,8 @@ class FakeRag:
         for piece in self.pieces:
             await asyncio.sleep(self.delay_s)
             yield _event("message", {"delta": piece})
+            if self.may_go_on:
+                await asyncio.to_thread(self.may_go_on.wait, 30)
         if self.stream_error:
             yield _event("error", self.stream_error)
         elif not self.breaks_off:

@@ -185,7 +185,7 @@ function hitCard(hit, isNamed) {
   const about = el("span", { class: "about" }, hit.symbol && el("span", { class: "symbol" }, hit.symbol),
     isNamed ? el("span", { class: "repository" }, nameOf(hit.repository)) : null);
   const unfold = el("button", { type: "button", class: "unfold", onclick: () => card.classList.remove("folded") }, `Show all ${more + SHOWN_LINES} lines`);
-  card.append(el("div", { class: "head" }, open, about), codeBlock(hit.content, hit.start_line), unfold);
+  card.append(el("div", { class: "head" }, open, about), codeBlock(hit), unfold);
   return card;
 }
 
@@ -196,7 +196,7 @@ async function highlightHits(hits) {
   hits.forEach((hit, index) => {
     const before = $("hit-list").children[index].querySelector(".code");
     const marked = new Set([...before.querySelectorAll(".marked")].map((row) => row.dataset.line));
-    const after = codeBlock(hit.content, hit.start_line, answer[index]);
+    const after = codeBlock(hit, answer[index]);
     for (const row of after.querySelectorAll(".row")) row.classList.toggle("marked", marked.has(row.dataset.line));
     before.replaceWith(after);
   });
@@ -226,7 +226,7 @@ async function openSource(span) {
   try {
     const source = await request("GET", `/v1/source?${new URLSearchParams(wanted)}`);
     const [lines] = (await tokens([{ content: source.content, language: source.language ?? span.language ?? "", path: span.path }])) ?? [null];
-    $("source-code").replaceChildren(codeBlock(source.content, source.start_line, lines));
+    $("source-code").replaceChildren(codeBlock(source, lines));
     markLines($("source-code"), span);
     $("source-code").querySelector(".marked")?.scrollIntoView({ block: "center" });
   } catch (error) {

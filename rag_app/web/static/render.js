@@ -11,13 +11,11 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-// `lines`: tokens from /web/highlight, or null while they are awaited.
-export function codeBlock(content, firstLine, lines = null) {
-  const texts = content.split("\n");
-  if (texts.length > 1 && texts.at(-1) === "") texts.pop();
-  const width = String(firstLine + texts.length - 1).length;
-  const rows = texts.map((text, index) => {
-    const number = firstLine + index;
+// The lines of a hit or a source, blank ones at its end too. `lines`: tokens from /web/highlight, or null while they are awaited.
+export function codeBlock({ content, start_line: first, end_line: last }, lines = null) {
+  const width = String(last).length;
+  const rows = content.split("\n").slice(0, last - first + 1).map((text, index) => {
+    const number = first + index;
     const tokens = lines?.[index] ?? [["", text]];
     const spans = tokens.map(([kind, part]) => (kind ? el("span", { class: `t-${kind}` }, part) : part));
     return el("span", { class: "row", "data-line": number },

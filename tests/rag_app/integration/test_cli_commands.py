@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rag_app.cli.main import main
-from tests.support.fake_rag import FakeRag, failure, hit, repository
+from tests.support.fake_rag import FakeRag, citation, failure, hit, repository
 from tests.support.live import free_port, live
 
 
@@ -64,8 +66,35 @@ def test_a_piped_search_prints_every_line_of_every_hit_as_grep_does(cli: Cli, ra
 
 
 def test_line_numbers_in_a_pipe_are_an_editors_whatever_odd_characters_the_code_holds(cli: Cli, rag: FakeRag) -> None:
-    rag.hits = [hit("a.py", 3, "x = '\x0c\u2028'\r\ny = 1\n")]
+    rag.hits = [hit("a.py", 3, "x = '\x0c\u2028'\r\ny = 1")]
     assert cli("search", "f").out == "a.py:3:x = '\x0c\u2028'\na.py:4:y = 1\n"
+
+
+def test_a_chunk_whose_last_lines_are_blank_shows_every_line_that_its_heading_names(cli: Cli, rag: FakeRag) -> None:
+    rag.hits = [hit("a.py", 3, "x = 1\n\n")]
+    assert cli("search", "x").out == "a.py:3:x = 1\na.py:4:\na.py:5:\n"
+
+
+def test_blank_lines_at_the_end_of_a_chunk_have_their_numbers_on_a_terminal_too(
+    cli: Cli, rag: FakeRag, terminal: None
+) -> None:
+    rag.hits = [hit("a.py", 3, "x = 1\n\n")]
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", cli("search", "x").out)
+    assert [line.split()[0] for line in shown.splitlines()[1:] if line.strip()] == ["3", "4", "5"]
+
+
+def test_nothing_is_cut_or_wrapped_in_a_pipe_however_narrow_the_terminal_was(
+    cli: Cli, rag: FakeRag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    path = "folder/" * 30 + "a.py"
+    rag.hits, rag.citations = [hit(path, 1, "x = " + "1 + " * 300 + "1")], [citation(1, path, 1, 1)]
+    rag.repositories = [repository(name="n" * 100)]
+    assert f"{path}:1:x = {'1 + ' * 300}1\n" == cli("search", "x").out
+    assert f"[1] {path}:1-1  {'n' * 100}@0123456789\n" in cli("ask", "q").out
+    assert cli("repos").out.count("\n") == 1
+    assert f"{'n' * 100}: ready, 24 files, 310 chunks\n" in cli("status").out
+    assert len(cli("search", "x", "--repo", "z" * 200).err.splitlines()) == 1
 
 
 def test_a_search_on_a_terminal_names_lines_symbol_and_shows_highlighted_code(cli: Cli, terminal: None) -> None:
@@ -164,15 +193,15 @@ def test_ask_prints_the_answer_and_then_what_it_cites(cli: Cli) -> None:
 
 
 def test_ask_streams_the_answer_as_it_is_written(rag: FakeRag) -> None:
-    rag.pieces, rag.delay_s = ["first ", "second"], 0.7
+    rag.pieces, rag.may_go_on = ["first ", "second"], threading.Event()
     with live(rag.app()) as url:
         asked = subprocess.Popen(
             [sys.executable, "-m", "rag_app.cli.main", "ask", "q", "--server", url], stdout=subprocess.PIPE
         )
         assert asked.stdout is not None
         assert asked.stdout.read(6) == b"first "
-        assert asked.poll() is None  # still being written
-        asked.communicate(timeout=20)
+        rag.may_go_on.set()
+        assert asked.communicate(timeout=20)[0].startswith(b"second")
 
 
 def test_a_final_answer_that_differs_from_what_was_streamed_is_shown(cli: Cli, rag: FakeRag) -> None:
@@ -382,3 +411,17 @@ def test_ctrl_c_ends_a_command_with_130_and_no_traceback(rag: FakeRag) -> None:
         asked.send_signal(signal.SIGINT)
         _, err = asked.communicate(timeout=20)
     assert (asked.returncode, err) == (130, b"")
+
+
+def test_ctrl_c_while_python_still_imports_is_130_and_quiet_too(rag: FakeRag) -> None:
+    rag.delay_s = 30
+    with live(rag.app()) as url:
+        command = [sys.executable, "-X", "importtime", "-m", "rag_app.cli.main", "ask", "q", "--server", url]
+        asked = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert asked.stderr is not None
+        assert any("typer" in line for line in asked.stderr)  # the first of many that are imported
+        asked.send_signal(signal.SIGINT)
+        _, err = asked.communicate(timeout=20)
+    assert asked.returncode == 130
+    assert "Traceback" not in err
+    assert rag.requests == []

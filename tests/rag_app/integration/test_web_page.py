@@ -1,6 +1,7 @@
 """The page in a real browser, against a server with canned answers. Code in hits is hostile input throughout."""
 
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -123,11 +124,12 @@ def test_html_in_code_paths_symbols_answers_and_names_is_shown_as_text_and_never
 
 
 def test_the_answer_appears_while_it_is_written(site: Site) -> None:
-    site.rag.pieces, site.rag.delay_s = ["The first half,", " the second half."], 1.5
+    site.rag.pieces, site.rag.may_go_on = ["The first half,", " the second half."], threading.Event()
     site.ask()
     answer = site.page.locator("#answer-text")
     expect(answer).to_have_text("The first half,")
     expect(site.page.locator("#go")).to_have_text("Stop")
+    site.rag.may_go_on.set()
     expect(answer).to_have_text("The first half, the second half.")
     expect(site.page.locator("#go")).to_have_text("Ask")
 
@@ -149,12 +151,21 @@ def test_markers_that_point_to_nothing_are_gone_in_the_end(site: Site) -> None:
 
 
 def test_escape_stops_an_answer(site: Site) -> None:
-    site.rag.pieces, site.rag.delay_s = ["Slowly", " written"], 3
+    site.rag.pieces, site.rag.may_go_on = ["Slowly", " written"], threading.Event()
     site.ask()
-    expect(site.page.locator("#go")).to_have_text("Stop")
+    expect(site.page.locator("#answer-text")).to_have_text("Slowly")
     site.page.keyboard.press("Escape")
     expect(site.page.locator("#meta")).to_have_text("Stopped.")
     expect(site.page.locator("#go")).to_have_text("Ask")
+    site.rag.may_go_on.set()
+
+
+def test_a_hit_whose_last_lines_are_blank_shows_every_line_that_its_heading_names(site: Site) -> None:
+    site.rag.hits, site.rag.citations = [hit("a.py", 3, "x = 1\n\n")], []
+    site.ask()
+    expect(site.page.locator(".hit .t-number").first).to_be_visible()  # the highlighted code is in place
+    numbers = site.page.locator(".hit .number").all()
+    assert [number.get_attribute("data-number") for number in numbers] == ["3", "4", "5"]
 
 
 def test_slash_focuses_the_question(site: Site) -> None:

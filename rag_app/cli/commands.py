@@ -1,0 +1,34 @@
+"""The commands of `code-assistant`, each in a file beside this one; failures end here."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from rag_app.cli.ask import ask, generate
+from rag_app.cli.client import Failure
+from rag_app.cli.doctor import doctor, status
+from rag_app.cli.output import say
+from rag_app.cli.repositories import index, repos
+from rag_app.cli.search import search
+from rag_app.cli.up import up
+
+app = typer.Typer(
+    help="Search your own code, ask it, and get answers whose citations can be checked.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (up, index, search, ask, generate, status, doctor):
+    app.command()(command)
+app.add_typer(repos, name="repos")
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line (`sys.argv` where None); ends the process with its exit code (130 after Ctrl-C)."""
+    try:
+        app(arguments)
+    except Failure as failure:
+        say(failure.message)
+        sys.exit(failure.exit_code)
