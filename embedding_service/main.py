@@ -12,6 +12,7 @@ from embedding_service.features.embedding.metrics import TeiMetrics
 from embedding_service.features.embedding.router import openai_router, tei_router
 from embedding_service.features.embedding.service import EmbeddingService
 from service_kit.app import create_service
+from service_kit.browsers import AllowedHosts
 from service_kit.health import Check
 from service_kit.metrics import HttpMetrics
 
@@ -39,6 +40,7 @@ def create_app(
         readiness=readiness,
         metrics=metrics,
         max_body_bytes=chosen.payload_limit,
+        allowed_hosts=AllowedHosts.of(chosen.embedding_host, chosen.allowed_hosts),
         lifespan=lifespan,
         envelope=tei_envelope,
         description="Texts in, unit vectors out, by the routes of text-embeddings-inference and OpenAI.",

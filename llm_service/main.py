@@ -13,6 +13,7 @@ from llm_service.features.chat.service import ChatService
 from llm_service.providers.base import Provider
 from llm_service.providers.openai_compatible import provider_from
 from service_kit.app import create_service
+from service_kit.browsers import AllowedHosts
 from service_kit.metrics import HttpMetrics
 
 
@@ -35,6 +36,7 @@ def create_app(settings: LlmSettings | None = None, *, provider: Provider | None
         readiness=service.checks,
         metrics=http_metrics,
         max_body_bytes=settings.llm_max_body_bytes,
+        allowed_hosts=AllowedHosts.of(settings.llm_host, settings.allowed_hosts),
         lifespan=lifespan,
         envelope=openai_envelope,
         description="OpenAI's chat routes, forwarded to a configured server.",

@@ -22,6 +22,7 @@ from rag_app.features.source.service import SourceService
 from rag_app.readiness import checks_of
 from rag_app.web.router import web_router
 from service_kit.app import create_service
+from service_kit.browsers import AllowedHosts
 from service_kit.health import Check
 from service_kit.metrics import HttpMetrics
 
@@ -62,6 +63,7 @@ def create_app(
         readiness=readiness,
         metrics=metrics,
         max_body_bytes=settings.rag_max_body_bytes,
+        allowed_hosts=AllowedHosts.of(settings.rag_host, settings.allowed_hosts),
         lifespan=lifespan,
         description="Index repositories, search them, ask them, generate in their style.",
     )

@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service_kit.errors import TooLarge
+from service_kit.browsers import ANY_HOST, AllowedHosts, BrowserGuard
+from service_kit.errors import ServiceError
 from service_kit.failures import Envelope, default_envelope, install_failure_handlers, render
 from service_kit.health import Readiness, health_router
 from service_kit.metrics import HttpMetrics
@@ -21,6 +22,7 @@ def create_service(
     readiness: Readiness,
     metrics: HttpMetrics,
     max_body_bytes: int,
+    allowed_hosts: AllowedHosts = ANY_HOST,
     lifespan: Lifespan | None = None,
     envelope: Envelope = default_envelope,
     description: str = "",
@@ -28,18 +30,20 @@ def create_service(
     """An app with /healthz, /readyz, /metrics, /docs, request ids, a body limit and one envelope for every failure.
 
     readiness: what /readyz reports. metrics: a fresh HttpMetrics(name); the service's own metrics go to its registry.
+    allowed_hosts: by which names it may be called; pages of other sites never may.
     """
     app = FastAPI(title=name, description=description, lifespan=lifespan)
 
-    def refuse(error: TooLarge) -> ASGIApp:
+    def refuse(error: ServiceError) -> ASGIApp:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             metrics.errors.labels(error.code).inc()
             await render(scope["path"], error, envelope)(scope, receive, send)
 
         return answer
 
-    # The last one added is the outermost: a refused body still gets its id, its log line and its count.
+    # The last one added is the outermost: a refused request still gets its id, its log line and its count.
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, refuse=refuse)
+    app.add_middleware(BrowserGuard, allowed=allowed_hosts, refuse=refuse)
     app.add_middleware(RequestObserver, metrics=metrics)
     install_failure_handlers(app, metrics, envelope)
     app.include_router(health_router(readiness, metrics))

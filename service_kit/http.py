@@ -10,7 +10,15 @@ import aiohttp
 import orjson
 
 from service_kit.context import REQUEST_ID_HEADER, request_id
-from service_kit.errors import DeadlineExceeded, NotFound, Overloaded, ServiceError, Unavailable, Upstream
+from service_kit.errors import (
+    DeadlineExceeded,
+    NotFound,
+    Overloaded,
+    ServiceError,
+    Unavailable,
+    Upstream,
+    ValidationFailed,
+)
 
 # One retry after a lost connection or a 503 hides a restart; more would multiply an outage's load.
 RETRIES = 1
@@ -85,7 +93,7 @@ class OutgoingClient:
         headers = {**self._headers, REQUEST_ID_HEADER: request_id.get()}
         body = None
         if json is not None:
-            body = orjson.dumps(json, option=orjson.OPT_SERIALIZE_NUMPY)
+            body = _encode(json)
             headers["content-type"] = "application/json"
         try:
             async with self._open().request(method, self._base_url + path, data=body, headers=headers) as response:
@@ -126,3 +134,13 @@ class OutgoingClient:
                 return Unavailable(message, retry_after_s=retry_after_s or 1)
             case _:
                 return Upstream(message)
+
+
+def _encode(json: Any) -> bytes:
+    try:
+        return orjson.dumps(json, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as exc:
+        # A caller's "\\ud800" passes Python's JSON reader and cannot be written again. Any other value is our own bug.
+        if "surrogates" not in str(exc):
+            raise
+        raise ValidationFailed("a text holds half of a surrogate pair, which is no Unicode; send it without") from exc

@@ -16,3 +16,7 @@ class ServiceSettings(BaseSettings):
     )
 
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    allowed_hosts: str = Field(
+        "",
+        description="Names by which browsers and proxies may call the services, separated by commas; '*': any.",
+    )

@@ -8,6 +8,7 @@ from qdrant_client.http import models
 from starlette.responses import PlainTextResponse, Response
 
 from service_kit.app import create_service
+from service_kit.browsers import AllowedHosts
 from service_kit.health import Check
 from service_kit.metrics import HttpMetrics
 from vector_db.core.settings import VectorDbSettings
@@ -46,6 +47,7 @@ def create_app(settings: VectorDbSettings | None = None, *, database: Database |
         readiness=readiness,
         metrics=HttpMetrics("vector_db"),
         max_body_bytes=settings.vector_db_max_body_bytes,
+        allowed_hosts=AllowedHosts.of(settings.qdrant_host, settings.allowed_hosts),
         lifespan=lifespan,
         envelope=envelope,
         description="The part of Qdrant's REST API that Code Assistant uses, over Qdrant Edge.",

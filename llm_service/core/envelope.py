@@ -10,6 +10,7 @@ from service_kit.errors import ServiceError
 _OPENAI: dict[str, tuple[str, str | None]] = {
     "validation": ("invalid_request_error", None),
     "empty": ("invalid_request_error", None),
+    "forbidden": ("invalid_request_error", "forbidden"),
     "not_found": ("invalid_request_error", "unknown_url"),
     "conflict": ("invalid_request_error", None),
     "too_large": ("invalid_request_error", "request_too_large"),

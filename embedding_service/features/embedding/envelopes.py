@@ -12,6 +12,7 @@ OPENAI_PATHS = frozenset({"/v1/embeddings", "/embeddings"})
 _TEI_TYPES = {
     "validation": "Validation",
     "too_large": "Validation",
+    "forbidden": "Validation",
     "empty": "Empty",
     "overloaded": "Overloaded",
     "unavailable": "Unhealthy",

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from service_kit.context import request_id
-from service_kit.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Upstream
+from service_kit.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Upstream, ValidationFailed
 from service_kit.http import OutgoingClient
 from tests.support.live import free_port, live
 
@@ -136,3 +136,12 @@ async def test_a_closed_client_opens_again(url: str) -> None:
     await client.close()
     assert await client.call("POST", "/echo", 2) == 2
     await client.close()
+
+
+async def test_half_a_surrogate_pair_is_the_callers_mistake_and_is_not_sent(url: str, peer: Peer) -> None:
+    async with OutgoingClient("peer", url, setting="PEER_URL", deadline_s=5) as client:
+        with pytest.raises(ValidationFailed, match="surrogate"):
+            await client.call("POST", "/echo", {"text": "\ud800"})
+        with pytest.raises(TypeError):  # our own bug stays one
+            await client.call("POST", "/echo", {"text": object()})
+    assert peer.seen_ids == []

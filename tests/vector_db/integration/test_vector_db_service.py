@@ -152,7 +152,7 @@ def test_the_folder_is_free_again_after_close_and_refused_before(tmp_path: Path)
 
 async def test_a_service_whose_folder_is_not_open_is_not_ready(tmp_path: Path) -> None:
     transport = httpx.ASGITransport(create_app(settings(tmp_path)))  # no lifespan: nothing was opened
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         response = await http.get("/readyz")
     assert response.status_code == 503
     assert response.json()["checks"][0]["ok"] is False
