@@ -17,7 +17,7 @@ from rag_app.features.generation.schemas import (
 )
 from rag_app.features.generation.service import AnswerService
 from rag_app.features.generation.streaming import events, while_connected
-from rag_app.features.search.service import narrowed_scope
+from rag_app.features.search.service import checked_limit, narrowed_scope
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
@@ -35,7 +35,7 @@ def generation_router(service: AnswerService, scope: Callable[[], Scope], settin
     @router.post("/ask", summary="Answer a question with citations", response_model=AnswerOut, responses=_STREAM)
     async def ask(body: AskRequest, request: Request) -> Response:
         conversation = body.conversation(settings.max_query_chars)
-        query, visible = body.query(settings.max_limit), narrowed_scope(scope(), body.repositories)
+        query, visible = checked_limit(body.search_query(""), settings), narrowed_scope(scope(), body.repositories)
         if body.stream:
             return events(request, await service.ask_stream(conversation, query, visible), event_of)
         return await while_connected(
@@ -47,7 +47,7 @@ def generation_router(service: AnswerService, scope: Callable[[], Scope], settin
     )
     async def generate(body: GenerateRequest, request: Request) -> Response:
         wanted = body.write_request(settings.max_query_chars)
-        query, visible = body.query(settings.max_limit), narrowed_scope(scope(), body.repositories)
+        query, visible = checked_limit(body.search_query(""), settings), narrowed_scope(scope(), body.repositories)
         if body.stream:
             return events(request, await service.generate_stream(wanted, query, visible), event_of)
         return await while_connected(

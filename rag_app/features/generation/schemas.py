@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rag_app.core.models import Citation, Filters, Hit, SearchMode, SearchQuery, SearchResult
+from rag_app.core.models import Citation, SearchResult
+from rag_app.core.wire import HitOut, Narrowed, checked_text
 from rag_app.features.generation.answers import Answer, GeneratedCode, WriteRequest
 from rag_app.features.generation.prompt import Conversation, Turn
-from service_kit.errors import NothingToDo, ValidationFailed
 
 # As many passages as an answer draws on; 8 chunks of 256 tokens are 2,000 tokens of prompt.
 DEFAULT_HITS = 8
@@ -16,26 +16,11 @@ DEFAULT_HITS = 8
 MAX_MESSAGES = 200
 
 
-class Narrowed(BaseModel):
-    """The filters that /v1/ask and /v1/generate share with /v1/search. Unknown fields are refused."""
+class GenerationRequest(Narrowed):
+    """What /v1/ask and /v1/generate share."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    repositories: list[str] | None = Field(None, description="Ids of repositories; all that you may see by default.")
-    ref: str | None = Field(None, description="Branch, tag or commit; each repository's default by default.")
-    languages: list[str] = Field(default_factory=list, max_length=50, description='E.g. ["python"].')
-    paths: list[str] = Field(default_factory=list, max_length=50, description="Folders, files or globs; any may match.")
-    symbols: list[str] = Field(default_factory=list, max_length=50, description="Names or qualified names.")
-    mode: SearchMode = Field("hybrid", description="How the passages are searched for.")
     limit: int = Field(DEFAULT_HITS, description="How many passages to search for.")
     stream: bool = Field(False, description="Answer with server-sent events.")
-
-    def query(self, max_limit: int) -> SearchQuery:
-        """The search that these filters ask for, its text still to be set."""
-        if not 1 <= self.limit <= max_limit:
-            raise ValidationFailed(f"limit is {self.limit}; it may be 1 to {max_limit} (MAX_LIMIT)")
-        filters = Filters(tuple(self.languages), tuple(self.paths), tuple(self.symbols))
-        return SearchQuery("", ref=self.ref, filters=filters, mode=self.mode, limit=self.limit)
 
 
 class MessageIn(BaseModel):
@@ -47,7 +32,7 @@ class MessageIn(BaseModel):
     content: str
 
 
-class AskRequest(Narrowed):
+class AskRequest(GenerationRequest):
     """A question, or a conversation whose last message is the question."""
 
     question: str | None = Field(None, description="What you want to know.")
@@ -70,7 +55,7 @@ class AskRequest(Narrowed):
         return Conversation(checked_text("question", question, max_chars), tuple(turns))
 
 
-class GenerateRequest(Narrowed):
+class GenerateRequest(GenerationRequest):
     """An instruction for code."""
 
     instruction: str = Field(description="What to write.")
@@ -80,52 +65,6 @@ class GenerateRequest(Narrowed):
     def write_request(self, max_chars: int) -> WriteRequest:
         """The request for code. NothingToDo for a blank instruction, ValidationFailed for one too long."""
         return WriteRequest(checked_text("instruction", self.instruction, max_chars), self.path, self.language)
-
-
-def checked_text(field: str, text: str, max_chars: int) -> str:
-    """`text` without outer blanks; refused where it is blank or longer than max_chars."""
-    stripped = text.strip()
-    if not stripped:
-        raise NothingToDo(f"{field} is blank; say what you want to know or have written")
-    if len(stripped) > max_chars:
-        raise ValidationFailed(f"{field} has {len(stripped)} characters; the limit is {max_chars} (MAX_QUERY_CHARS)")
-    return stripped
-
-
-class HitOut(BaseModel):
-    """A passage that was found, as /v1/search gives it."""
-
-    id: str
-    repository: str
-    ref: str
-    commit: str
-    path: str
-    start_line: int
-    end_line: int
-    language: str
-    symbol: str
-    content: str
-    score: float
-    scores: dict[str, float]
-
-    @classmethod
-    def of(cls, hit: Hit) -> Self:
-        """From the domain's words."""
-        chunk = hit.chunk
-        return cls(
-            id=chunk.id,
-            repository=chunk.repository,
-            ref=hit.ref,
-            commit=hit.commit,
-            path=chunk.span.path,
-            start_line=chunk.span.start_line,
-            end_line=chunk.span.end_line,
-            language=chunk.language,
-            symbol=chunk.qualified_name,
-            content=chunk.text,
-            score=hit.score,
-            scores=dict(hit.scores),
-        )
 
 
 class CitationOut(BaseModel):
@@ -175,7 +114,7 @@ class AnswerOut(BaseModel):
             answer=answer.answer,
             citations=[CitationOut.of(citation) for citation in answer.citations],
             citations_removed=answer.citations_removed,
-            hits=[HitOut.of(hit) for hit in answer.result.hits],
+            hits=[HitOut.of(hit, explain=True) for hit in answer.result.hits],
             mode=answer.mode,
             abstained=answer.abstained,
             degraded=list(answer.degraded),
@@ -222,7 +161,7 @@ class GeneratedOut(BaseModel):
             language=generated.language,
             citations=[CitationOut.of(citation) for citation in generated.citations],
             checks=ChecksOut(parses=check.is_parsed, repaired=generated.is_repaired, error=error),
-            hits=[HitOut.of(hit) for hit in generated.result.hits],
+            hits=[HitOut.of(hit, explain=True) for hit in generated.result.hits],
             degraded=list(generated.degraded),
             usage=dict(generated.usage),
             took_ms=dict(generated.took_ms),
@@ -233,7 +172,7 @@ def event_of(event: object) -> tuple[str, dict[str, Any]]:
     """(name, data) of a stream's event."""
     match event:
         case SearchResult():
-            hits = [HitOut.of(hit).model_dump() for hit in event.hits]
+            hits = [HitOut.of(hit, explain=True).model_dump() for hit in event.hits]
             return "search_results", {"hits": hits, "degraded": list(event.degraded), "took_ms": dict(event.took_ms)}
         case Citation():
             return "citation", CitationOut.of(event).model_dump(exclude_none=True)

@@ -8,7 +8,7 @@ from rag_app.core.models import Filters, Scope, SearchQuery
 from rag_app.core.settings import RagSettings
 from rag_app.db.filters import Selection
 from rag_app.db.records import RefState
-from service_kit.errors import NotFound, NothingToDo, ValidationFailed
+from service_kit.errors import NotFound, ValidationFailed
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -17,18 +17,6 @@ _NAME = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#)[^\W\d]\w*)*(?:\(\))?")
 
 # Paths that one request names exactly. A glob that matches more is narrowed to its folder there, and checked here.
 MAX_EXACT_PATHS = 1_000
-
-
-def checked_text(text: str, settings: RagSettings) -> str:
-    """The text without blanks around it; NothingToDo where nothing is left, ValidationFailed where it is too long."""
-    stripped = text.strip()
-    if not stripped:
-        raise NothingToDo("the query is empty; say what to look for")
-    if len(stripped) > settings.max_query_chars:
-        raise ValidationFailed(
-            f"the query has {len(stripped)} characters; the limit is {settings.max_query_chars} (MAX_QUERY_CHARS)"
-        )
-    return stripped
 
 
 def checked_limit(query: SearchQuery, settings: RagSettings) -> SearchQuery:

@@ -14,6 +14,7 @@ from rag_app.core.bm25 import highest_score, query_vector, term_weights
 from rag_app.core.models import Hit, Scope, SearchQuery, SearchResult, SparseVector
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import query_term_ids
+from rag_app.core.wire import checked_text
 from rag_app.db.chunks import ChunkStore
 from rag_app.db.filters import Selection
 from rag_app.db.manifest import Manifest
@@ -24,7 +25,6 @@ from rag_app.features.search.paths import classes_asked, path_weight
 from rag_app.features.search.query import (
     PathFilter,
     checked_limit,
-    checked_text,
     path_filter,
     selection_of,
     symbol_asked,
@@ -87,7 +87,7 @@ class CodeRetriever(BaseRetriever):
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         checked_limit(self._query, self._settings)
-        run = _Run(checked_text(query_bundle.query_str, self._settings))
+        run = _Run(checked_text("query", query_bundle.query_str, self._settings.max_query_chars))
         with run.stage("total"):
             hits = await self._search(run)
         self.result = SearchResult(tuple(hits), run.degraded, run.took_ms)

@@ -6,7 +6,8 @@ from fastapi import APIRouter
 
 from rag_app.core.models import Scope
 from rag_app.core.settings import RagSettings
-from rag_app.features.search.query import checked_limit, checked_text
+from rag_app.core.wire import checked_text
+from rag_app.features.search.query import checked_limit
 from rag_app.features.search.schemas import SearchRequest, SearchResponse
 from rag_app.features.search.service import SearchService, narrowed_scope
 
@@ -17,8 +18,7 @@ def search_router(service: SearchService, scope: Callable[[], Scope], settings: 
 
     @router.post("/v1/search", summary="Find code by meaning, words and names")
     async def search(body: SearchRequest) -> SearchResponse:
-        query = body.to_query()
-        checked_text(query.text, settings)
+        query = body.search_query(checked_text("query", body.query, settings.max_query_chars))
         checked_limit(query, settings)
         result = await service.search(query, narrowed_scope(scope(), body.repositories))
         return SearchResponse.of(result, body.explain)

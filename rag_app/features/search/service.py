@@ -3,13 +3,14 @@
 from rag_app.clients.embedding import Embedder
 from rag_app.core.models import Scope, SearchQuery, SearchResult
 from rag_app.core.settings import RagSettings
+from rag_app.core.wire import checked_text
 from rag_app.db.chunks import ChunkStore
 from rag_app.db.manifest import Manifest
-from rag_app.features.search.query import checked_limit, checked_text, narrowed_scope
+from rag_app.features.search.query import checked_limit, narrowed_scope
 from rag_app.features.search.relevance import is_relevant
 from rag_app.features.search.retriever import CodeRetriever
 
-__all__ = ["CodeRetriever", "SearchService", "is_relevant", "narrowed_scope"]
+__all__ = ["CodeRetriever", "SearchService", "checked_limit", "is_relevant", "narrowed_scope"]
 
 
 class SearchService:
@@ -30,7 +31,7 @@ class SearchService:
         "dense" only.
         """
         # Checked before LlamaIndex sees them: its callbacks would log a bad query as a retrieval.
-        text = checked_text(query.text, self._settings)
+        text = checked_text("query", query.text, self._settings.max_query_chars)
         checked_limit(query, self._settings)
         retriever = self.retriever(query, scope)
         await retriever.aretrieve(text)

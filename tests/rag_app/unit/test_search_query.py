@@ -14,7 +14,6 @@ from rag_app.features.search.query import (
     MAX_EXACT_PATHS,
     PathFilter,
     checked_limit,
-    checked_text,
     glob_pattern,
     narrowed_scope,
     path_filter,
@@ -22,22 +21,10 @@ from rag_app.features.search.query import (
     symbol_asked,
 )
 from rag_app.features.search.relevance import RELEVANT_BOTH, RELEVANT_COVERAGE, coverage, is_relevant
-from service_kit.errors import NotFound, NothingToDo, ValidationFailed
+from service_kit.errors import NotFound, ValidationFailed
 from tests.support.chunks import make_chunk
 
 SETTINGS = RagSettings(_env_file=None)
-
-
-@pytest.mark.parametrize("text", ["", "   ", "\n\t", "\u00a0"])
-def test_a_blank_query_is_nothing_to_do(text: str) -> None:
-    with pytest.raises(NothingToDo):
-        checked_text(text, SETTINGS)
-
-
-def test_the_longest_query_is_taken_and_one_more_character_names_the_limit() -> None:
-    assert checked_text("x" * 8000, SETTINGS) == "x" * 8000
-    with pytest.raises(ValidationFailed, match=r"100000 characters; the limit is 8000"):
-        checked_text("x" * 100_000, SETTINGS)
 
 
 @pytest.mark.parametrize("limit", [0, -1, 101, 10_000])

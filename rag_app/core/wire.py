@@ -1,0 +1,79 @@
+"""Wire shapes and checks that features share: what a request is narrowed to, how a hit is told. Pydantic only."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rag_app.core.models import Filters, Hit, SearchMode, SearchQuery
+from service_kit.errors import NothingToDo, ValidationFailed
+
+# What a hit tells without being asked: how near in meaning and words. The rest comes with `explain`.
+_TOLD = ("dense", "sparse", "sparse_share", "fused", "name")
+
+
+class Narrowed(BaseModel):
+    """What to search in, and how. Unknown fields are refused: a filter with a typo fails, and is never ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repositories: list[str] | None = Field(None, description="Ids; all that you may see where left out.")
+    ref: str | None = Field(None, description="Branch, tag or commit; each repository's default where left out.")
+    languages: list[str] = Field(default_factory=list, max_length=50, description="Such as python or markdown.")
+    paths: list[str] = Field(default_factory=list, max_length=50, description="Folders, files or globs; any may match.")
+    symbols: list[str] = Field(default_factory=list, max_length=50, description="Names or qualified names, any case.")
+    mode: SearchMode = Field("hybrid", description="hybrid, dense (meaning), sparse (words) or symbol (names).")
+    limit: int = Field(10, description="Hits wanted.")
+
+    def search_query(self, text: str) -> SearchQuery:
+        """The search for `text` that is asked for, without its scope; text and limit still to be checked."""
+        filters = Filters(tuple(self.languages), tuple(self.paths), tuple(self.symbols))
+        return SearchQuery(text, self.ref, filters, self.mode, self.limit)
+
+
+class HitOut(BaseModel):
+    """A chunk that was found. Lines count from 1, both ends included; score is in [0, 1]."""
+
+    id: str
+    repository: str
+    ref: str
+    commit: str
+    path: str
+    start_line: int
+    end_line: int
+    language: str
+    symbol: str
+    content: str
+    score: float
+    scores: dict[str, float]
+
+    @classmethod
+    def of(cls, hit: Hit, explain: bool = False) -> "HitOut":
+        """The wire shape of a hit; every part of its score where explain."""
+        span = hit.chunk.span
+        return cls(
+            id=hit.chunk.id,
+            repository=hit.chunk.repository,
+            ref=hit.ref,
+            commit=hit.commit,
+            path=span.path,
+            start_line=span.start_line,
+            end_line=span.end_line,
+            language=hit.chunk.language,
+            symbol=hit.chunk.qualified_name or hit.chunk.symbol,
+            content=hit.chunk.text,
+            score=hit.score,
+            scores={name: value for name, value in hit.scores.items() if explain or name in _TOLD},
+        )
+
+
+def checked_text(field: str, text: str, max_chars: int) -> str:
+    """The text without blanks around it; NothingToDo where nothing is left, ValidationFailed where it is too long.
+
+    field: what the message calls it, such as "query".
+    """
+    stripped = text.strip()
+    if not stripped:
+        raise NothingToDo(f"the {field} is blank; say what you want to find, to know or to have written")
+    if len(stripped) > max_chars:
+        raise ValidationFailed(
+            f"the {field} has {len(stripped)} characters; the limit is {max_chars} (MAX_QUERY_CHARS)"
+        )
+    return stripped
