@@ -17,6 +17,14 @@ _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^\n]*)\n?")
 _FENCE_BEGUN = re.compile(r"[ \t]*(?:`*|~*)")
 _PLAIN = re.compile(r"[^`\[\n]+")
 
+# What is indexed rather than cited, where code stands outside of backticks: x[1], argv[1], self.items[1], and what
+# follows an index, m[0][1]. Other words stay open to a citation: models write "the pool[1]" and "make_response[1]".
+_INDEXED = re.compile(r"(?:(?<![\w.])[^\W\d]|(?<!\w)(?:args|argv)|(?<![\w.])(?:self|this|cls)(?:\.\w+)+)(?:\[\d+\])*\Z")
+_INDEX = re.compile(r"\[\d+\]")
+
+# As much as _INDEXED looks back.
+_TAIL_CHARS = 80
+
 # Numbers of more digits than this are no passage: they are dropped without being computed.
 _MAX_DIGITS = 6
 
@@ -30,7 +38,8 @@ class CitationFilter:
         self._pending = ""
         self._fence = ""  # what closes the open fence; "" outside of one
         self._at_line_start = True
-        self._last = ""
+        self._tail = ""  # the end of what was shown
+        self._owed = ""  # the blanks before a marker that was removed, for the one that follows it
         self._open = ""  # a shown "[" and the digits after it, which a removal must not turn into a marker
         self._used: dict[int, None] = {}
         self.removed = 0
@@ -59,7 +68,8 @@ class CitationFilter:
             taken = self._pending[:length]
             self._at_line_start = taken.endswith("\n")
             self._pending = self._pending[length:]
-            self._last = (shown or self._last)[-1:]
+            self._tail = (self._tail + shown)[-_TAIL_CHARS:]
+            self._owed = self._owed if shown == "" else ""
             begun = _MARKER_BEGUN_AT_END.search(self._open + shown)
             self._open = begun[0] if begun else ""
             out.append(shown)
@@ -132,12 +142,22 @@ class CitationFilter:
                 return None
             return blanks + "[", len(blanks) + 1
         consumed = len(blanks) + found.end()
-        if found[0] == "[0]" and not blanks and (self._last.isalnum() or self._last in ("_", ")", "]")):
-            return found[0], consumed  # args[0], outside of code: passages count from 1
+        if not blanks and not self._owed and self._is_index(found[0]):
+            return found[0], consumed
         kept = self._resolve(found[0])
+        blanks = self._owed or blanks
         if not kept:
+            self._owed = blanks
             return "?" if self._open else "", consumed  # "[[9]7]" must not become "[7]"
+        if not blanks and _INDEXED.search(self._tail):
+            blanks = " "  # "x[1, 2]" cites; "x[1][2]" would be read as an index
         return blanks + "".join(f"[{index}]" for index in kept), consumed
+
+    def _is_index(self, marker: str) -> bool:
+        last = self._tail[-1:]
+        if marker == "[0]" and (last.isalnum() or last in ("_", ")", "]")):
+            return True  # passages count from 1
+        return _INDEX.fullmatch(marker) is not None and _INDEXED.search(self._tail) is not None
 
     def _resolve(self, marker: str) -> list[int]:
         kept: list[int] = []

@@ -13,7 +13,12 @@ from tree_sitter_language_pack import SupportedLanguage, get_parser
 from rag_app.features.generation.passages import Passage
 from service_kit.errors import ValidationFailed
 
-_FENCED = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(
+    r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`{]*)[^\n`]*\n(.*?)(?:^[ \t]*\2[`~]*[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
+)
+
+# What the prompt asks for after the block; without a fence it is no code either.
+_DREW_ON = re.compile(r"^Drew on:.*\Z", re.DOTALL | re.MULTILINE)
 
 _GRAMMARS = frozenset(get_args(SupportedLanguage))
 
@@ -70,10 +75,20 @@ class CodeCheck:
     problem: str = ""
 
 
-def extract_code(reply: str) -> str:
-    """The longest fenced block of a reply; all of it where there is no fence. An unclosed fence ends with the reply."""
-    blocks = [found[2] for found in _FENCED.finditer(reply)]
-    return max(blocks, key=len) if blocks else reply.strip()
+def extract_code(reply: str, language: str = "") -> str:
+    """The longest fenced block of a reply, of those in `language` where there are any; all of it without a fence.
+
+    An unclosed fence ends with the reply; a fence that is indented, as in a list, takes its indentation off its lines.
+    """
+    blocks = [(tag, _unindented(code, indent)) for indent, _, tag, code in _FENCED.findall(reply)]
+    if not blocks:
+        return _DREW_ON.sub("", reply).strip()
+    spoken = [code for tag, code in blocks if language and _named(tag) == language]
+    return max(spoken or [code for _, code in blocks], key=len)
+
+
+def _unindented(code: str, indent: str) -> str:
+    return "\n".join(line.removeprefix(indent) for line in code.split("\n"))
 
 
 def check_code(code: str, language: str) -> CodeCheck:
@@ -107,7 +122,7 @@ def choose_language(asked: str | None, path: str | None, passages: Sequence[Pass
     ValidationFailed where it has no grammar here, or where nothing tells it.
     """
     if asked:
-        name = _ALIASES.get(asked.strip().lower(), asked.strip().lower())
+        name = _named(asked)
         if name not in _GRAMMARS:
             raise ValidationFailed(f"language: no grammar for {asked[:80]!r}; give one such as 'python' or 'go'")
         return name
@@ -118,6 +133,12 @@ def choose_language(asked: str | None, path: str | None, passages: Sequence[Pass
     if not counts:
         raise ValidationFailed("language: neither 'path' nor the indexed code tells it; give 'language'")
     return counts.most_common(1)[0][0]
+
+
+def _named(language: str) -> str:
+    """What users and fences call a language, as the grammars call it."""
+    name = language.strip().lower()
+    return _ALIASES.get(name, name)
 
 
 def drawn_on(code: str, named: Iterable[int], passages: Sequence[Passage]) -> list[int]:

@@ -2,42 +2,55 @@
 
 from collections.abc import Sequence
 
-from rag_app.core.tokens import terms
+from rag_app.core.tokens import query_terms, terms
 from rag_app.features.generation.passages import Passage
+from rag_app.features.generation.preamble import is_preamble
 
-# As many as a reader takes in at a glance, and as many lines of each.
-PASSAGES = 3
+# As many lines as a reader takes in at a glance: three long passages, or up to five where some are short, so that the
+# head of a class does not take the place of the method that does the work.
 LINES = 12
+LINES_IN_ALL = 3 * LINES
+PASSAGES = 5
 
 LEAD = "No language model answered, so these are the passages that match the question best."
 NOTHING = "Nothing relevant was found in the indexed code."
 
 
 def extract(question: str, passages: Sequence[Passage]) -> str:
-    """Markdown: for each of the best passages its name, its place, its marker and its lines nearest to the question."""
-    wanted = frozenset(terms(question))
-    return "\n\n".join([LEAD, *(_entry(passage, wanted) for passage in passages[:PASSAGES])])
+    """Markdown: for each of the best passages its name, its place, its marker and its lines nearest to the question.
+
+    Imports and licence headers are shown only where there is nothing else.
+    """
+    wanted = query_terms(question)
+    entries: list[str] = []
+    room = LINES_IN_ALL
+    for passage in [p for p in passages if not is_preamble(p.text)] or passages[:1]:
+        first, excerpt = telling_lines(passage.text, wanted)
+        room -= len(excerpt)
+        if room < 0 or len(entries) == PASSAGES:
+            break
+        entries.append(_entry(passage, first, excerpt))
+    return "\n\n".join([LEAD, *entries])
 
 
-def _entry(passage: Passage, wanted: frozenset[str]) -> str:
+def _entry(passage: Passage, first: int, excerpt: Sequence[str]) -> str:
     span = passage.span
     # In backticks, where brackets of a path (pages/[1].tsx) are no citation.
     where = _in_backticks(f"{span.path}:{span.start_line}-{span.end_line}")
     heading = f"{_in_backticks(passage.qualified_name)} in {where}" if passage.qualified_name else where
-    first, excerpt = telling_lines(passage.text, wanted)
-    excerpt_text = "\n".join(excerpt)
+    text = "\n".join(excerpt)
     fence = "```"
-    while fence in excerpt_text:
+    while fence in text:
         fence += "`"
-    lines = "" if len(excerpt) == passage.text.count("\n") + 1 else f", from line {span.start_line + first}"
-    return f"{heading} [{passage.index}]{lines}\n\n{fence}{passage.language}\n{excerpt_text}\n{fence}"
+    begins = f", from line {span.start_line + first}" if first else ""
+    return f"{heading} [{passage.index}]{begins}\n\n{fence}{passage.language}\n{text}\n{fence}"
 
 
 def telling_lines(text: str, wanted: frozenset[str], count: int = LINES) -> tuple[int, list[str]]:
     """(offset of the first one, from 0; the lines): the `count` lines in a row that name most of the wanted terms.
 
     A term counts once in a window, so that one word repeated does not win over two said once. Ties go to the text's
-    beginning, else to the last window, which begins where the terms do.
+    beginning, else to the last window, which begins where the terms do. Blank lines at its ends are left out.
     """
     lines = text.split("\n")
     found = [wanted.intersection(terms(line)) for line in lines]
@@ -46,7 +59,9 @@ def telling_lines(text: str, wanted: frozenset[str], count: int = LINES) -> tupl
         return len(frozenset().union(*found[start : start + count])), start == 0, start
 
     best = max(range(max(1, len(lines) - count + 1)), key=worth)
-    return best, lines[best : best + count]
+    chosen = list(enumerate(lines[best : best + count], start=best))
+    said = [at for at, line in chosen if line.strip()] or [best]
+    return said[0], lines[said[0] : said[-1] + 1]
 
 
 def _in_backticks(text: str) -> str:

@@ -194,7 +194,7 @@ class AnswerService:
 
     async def _generated(self, run: _Run, writer: CodeSynthesizer) -> GeneratedCode:
         self._require_passages(run)
-        code = extract_code(writer.reply)
+        code = extract_code(writer.reply, writer.language)
         if not code.strip():
             raise Upstream("the language model answered without any code; say more exactly what to write")
         passing = run.citation_filter()

@@ -212,7 +212,7 @@ class CodeSynthesizer(PassageSynthesizer):
             async for piece in said:
                 self.reply += piece
                 yield piece
-        self.check = check_code(extract_code(self.reply), self.language)
+        self.check = check_code(extract_code(self.reply, self.language), self.language)
 
 
 def _countable(text: str) -> list[None]:

@@ -348,8 +348,8 @@ class TestRoute:
     @pytest.mark.parametrize(
         ("body", "status", "code", "words"),
         [
-            ({"query": ""}, 400, "empty", "empty"),
-            ({"query": " \n"}, 400, "empty", "empty"),
+            ({"query": ""}, 400, "empty", "blank"),
+            ({"query": " \n"}, 400, "empty", "blank"),
             ({"query": "x" * 100_000}, 422, "validation", "100000 characters; the limit is 8000"),
             ({"query": "x", "limit": 0}, 422, "validation", "limit is 0; it may be 1 to 100"),
             ({"query": "x", "limit": 10_000}, 422, "validation", "limit is 10000; it may be 1 to 100"),

@@ -33,7 +33,8 @@ def shown(text: str, indexes: tuple[int, ...] = (1, 2, 3)) -> tuple[str, tuple[i
         ("Spaces [ 1 ].", "Spaces [1].", (1,), 0),
         ("word[1] sticks", "word[1] sticks", (1,), 0),
         ("Zero [0].", "Zero.", (), 1),
-        ("args[0] and argv[0][1]", "args[0] and argv[0][1]", (1,), 0),
+        ("Matrix m[1, 2].", "Matrix m [1][2].", (1, 2), 0),
+        ("Words [9][1] apart.", "Words [1] apart.", (1,), 1),
         ("Huge [99999999999999999999].", "Huge.", (), 1),
         ("Wide [1-100000].", "Wide [1][2][3].", (1, 2, 3), 99_997),
         ("A [ ] box, a [link](x), an [x], a date [2024-01-15] [", None, (), 0),
@@ -44,6 +45,23 @@ def test_a_marker_stays_only_where_it_points_to_a_passage_of_the_prompt(
     said: str, seen: str | None, used: tuple[int, ...], removed: int
 ) -> None:
     assert shown(said) == (said if seen is None else seen, used, removed)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["args[0] and argv[0][1]", "sys.argv[1]", "x[1]", "(m[2][9])", "self.items[9]", "this.stack.top[1]", "f(x)[0]"],
+)
+def test_an_index_outside_of_backticks_is_left_alone_and_cites_nothing(said: str) -> None:
+    assert shown(said) == (said, (), 0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["text[1].", "the pool[1]", "by make_response[1],", "flask.Flask.run[1]", "app.py[1]", "e.g.[1]", "(see above)[1]",
+     "`argv`[1]", "**args**[1]", "myargs[1]", "Python 3[1]", "himself.[1]", "args [1]", "done.[1]"],
+)  # fmt: skip
+def test_a_marker_that_sticks_to_a_word_cites(said: str) -> None:
+    assert shown(said) == (said, (1,), 0)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +136,7 @@ def test_torn_or_whole_an_answer_comes_out_the_same(pieces: list[str]) -> None:
     assert (seen, passing.used, passing.removed) == shown("".join(pieces), (1, 2))
 
 
-@given(st.text(alphabet="[]129,- ax\n", max_size=30))
+@given(st.text(alphabet="[]0129,- ax\n", max_size=30))
 def test_what_is_shown_holds_no_marker_that_points_nowhere(said: str) -> None:
     seen, used, _ = shown(said, (1, 2))
     assert shown(seen, (1, 2)) == (seen, used, 0)

@@ -7,6 +7,7 @@ from rag_app.features.generation.citations import sha256, web_url
 from rag_app.features.generation.code import check_code, choose_language, drawn_on, extract_code
 from rag_app.features.generation.extractive import extract, telling_lines
 from rag_app.features.generation.passages import Passage
+from rag_app.features.generation.preamble import is_preamble
 from rag_app.features.generation.prompt import (
     ANSWER_SHARE,
     Conversation,
@@ -70,17 +71,56 @@ def test_code_is_asked_for_in_a_language_and_a_repair_with_its_error() -> None:
     assert "syntax error at line 3" in str(repair[-1].content)
 
 
-def test_an_extract_names_its_places_and_shows_at_most_three() -> None:
+def test_an_extract_names_its_places_and_its_passages_fill_three_long_ones() -> None:
     long = "\n".join([f"line{n} = {n}" for n in range(30)] + ["def find_template(): pass", "tail"])
     shown = extract(
         "where is the template?",
-        [passage(1, long, "pages/[7].py", "App.find"), passage(4, "a ``` b"), passage(5), passage(6)],
+        [passage(1, long, "pages/[7].py", "App.find"), passage(4, "a ``` b"), passage(5, long), passage(6, long)],
     )
     assert "`App.find` in `pages/[7].py:5-36` [1], from line 25\n" in shown
     assert "def find_template" in shown
     assert "line1 " not in shown
     assert "`a.py:5-5` [4]\n\n````python\na ``` b\n````" in shown
+    assert "[5]" in shown
     assert "[6]" not in shown
+
+
+def test_short_passages_leave_room_for_two_more() -> None:
+    shown = extract("pool", [passage(n, f"class Pool{n}:\n    pass\n\n") for n in range(1, 8)])
+    assert [n for n in range(1, 8) if f"[{n}]" in shown] == [1, 2, 3, 4, 5]
+    assert "    pass\n```" in shown
+
+
+def test_imports_are_an_answer_only_where_there_is_no_other() -> None:
+    head = "import os\nfrom a.b import (\n    lock,\n    pool,\n)\n"
+    shown = extract("lock pool", [passage(1, head), passage(2, "def lock(): ...")])
+    assert ("[1]" in shown, "[2]" in shown) == (False, True)
+    assert "[1]" in extract("lock pool", [passage(1, head)])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_head"),
+    [
+        ('"""A module."""\n\nimport os\nimport sys\nfrom a import b\n', True),
+        ("import typing as t\n\nif t.TYPE_CHECKING:\n    from .a import B  # noqa\n", True),
+        ("/*!\n * express\n * Copyright(c) 2013\n * MIT Licensed\n */\n\n'use strict';\n", True),
+        ('// Copyright 2012. All rights reserved.\n\npackage mux\n\nimport (\n\t"fmt"\n\t"net/http"\n)\n', True),
+        ("use std::{\n    io,\n    fs,\n};\nmod error;\npub use crate::error::Error;\n", True),
+        ("var a = require('a')\n  , b = require('b');\nvar c = require('c');\nconst { d } = require('d');\n", True),
+        ('#include <stdio.h>\n#include "a.h"\n', True),
+        ("import os\n\n\ndef f():\n    return os.getcwd()\n", False),
+        ("# how the lock is taken\n# and who waits\nx = 1\n", False),
+        ("use_cache = True\nimportant = 1\n", False),
+        ("", False),
+    ],
+)
+def test_imports_and_licences_are_told_from_code(text: str, is_head: bool) -> None:
+    assert is_preamble(text) is is_head
+
+
+def test_words_of_every_question_choose_no_lines() -> None:
+    lines = ["this is how it does what it does for you", *["-"] * 12, "lock"]
+    assert "lock" in extract("how does it lock", [passage(1, "\n".join(lines))])
 
 
 def test_the_most_telling_lines_are_those_that_name_most_of_the_question() -> None:
@@ -88,6 +128,8 @@ def test_the_most_telling_lines_are_those_that_name_most_of_the_question() -> No
     assert telling_lines("\n".join(lines), frozenset({"lock", "pool"}), 1) == (2, ["lock pool"])
     assert telling_lines("a\nb\nc", frozenset(), 2) == (0, ["a", "b"])
     assert telling_lines("a", frozenset({"a"}), 5) == (0, ["a"])
+    assert telling_lines("\n\na\n\nb\n", frozenset({"a"}), 6) == (2, ["a", "", "b"])
+    assert telling_lines("\n", frozenset({"a"}), 6) == (0, [""])
 
 
 @pytest.mark.parametrize(
@@ -118,10 +160,17 @@ def test_the_hash_of_a_quotation_is_of_its_utf8() -> None:
         ("````md\n```\ninner\n```\n````", "```\ninner\n```\n"),
         ("```py\nnever closed", "never closed"),
         ("  x = 1  ", "x = 1"),
+        ("x = 1\n\nDrew on: [1][2]\n", "x = 1"),
+        ("1. So:\n   ```python\n   if a:\n       b()\n   ```", "if a:\n    b()\n"),
+        ("```text\na long explanation of it all\n```\n```py\nx = 1\n```\n```python\ny\n```", "x = 1\n"),
+        ("```Python title=a.py\nx\n```\n```bash\npip install it\n```", "x\n"),
+        ("```js\nlet x = 1\n```", "let x = 1\n"),
+        ("```python\nx = 1\n````\nand so on", "x = 1\n"),
+        ("I cannot write that.", "I cannot write that."),
     ],
 )
 def test_code_is_the_longest_fenced_block_of_a_reply(reply: str, code: str) -> None:
-    assert extract_code(reply) == code
+    assert extract_code(reply, "python") == code
 
 
 @pytest.mark.parametrize(
