@@ -21,7 +21,7 @@ from service_kit.errors import Conflict, NotFound
 
 FileKey = tuple[str, str, str, str]  # (repository, layer, path, blob)
 
-# A repository is what its newest job says; one whose job was cancelled is what it was before that job.
+# A repository is what its newest job says.
 _STATE = """
 CASE
     WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.repository = r.id AND j.state IN ('queued', 'running')) THEN 'indexing'
@@ -158,8 +158,9 @@ class Manifest:
         """Those of the given (repository, layer, path, blob) that are indexed now."""
         sql = (
             "SELECT f.repository, f.layer, f.path, f.blob FROM json_each(?) k CROSS JOIN files f "
-            "ON f.repository = k.value ->> 0 AND f.layer = k.value ->> 1 AND f.path = k.value ->> 2 "
-            f"AND f.blob = k.value ->> 3 WHERE f.outcome = '{INDEXED}'"
+            "ON f.repository = json_extract(k.value, '$[0]') AND f.layer = json_extract(k.value, '$[1]') "
+            "AND f.path = json_extract(k.value, '$[2]') AND f.blob = json_extract(k.value, '$[3]') "
+            f"WHERE f.outcome = '{INDEXED}'"
         )
         return {tuple(row) for row in self._database.rows(sql, [as_json(set(keys))])}
 

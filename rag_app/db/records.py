@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 RepositoryState = Literal["new", "indexing", "ready", "failed"]
-JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+JobState = Literal["queued", "running", "succeeded", "failed"]
 
 # The outcome of a file that is in the index; every other outcome is the reason why it was left out.
 INDEXED = "indexed"
@@ -115,4 +115,4 @@ class Job:
     @property
     def is_over(self) -> bool:
         """Whether nothing more will change."""
-        return self.state in ("succeeded", "failed", "cancelled")
+        return self.state in ("succeeded", "failed")

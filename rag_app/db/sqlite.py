@@ -13,6 +13,9 @@ from service_kit.errors import Conflict, Unavailable
 # A writer waits this long for another process's transaction; ours last milliseconds.
 BUSY_TIMEOUT_S = 10.0
 
+# The first with STRICT tables; RETURNING came with 3.35. Ubuntu 22.04 has 3.37.2, Debian 12 3.40.1.
+OLDEST = (3, 37, 0)
+
 
 class Database:
     """A file with a schema of a stated version. `open()` makes or migrates it; the constructor touches nothing."""
@@ -33,8 +36,20 @@ class Database:
         return self._path
 
     def open(self) -> None:
-        """Create the file or bring its schema up to date. Conflict where a newer version of this program wrote it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        """Create the file or bring its schema up to date.
+
+        Conflict where a newer version of this program wrote it, Unavailable where it cannot be opened or written.
+        """
+        if sqlite3.sqlite_version_info < OLDEST:
+            wanted = ".".join(map(str, OLDEST))
+            raise Unavailable(
+                f"this Python has SQLite {sqlite3.sqlite_version}, {wanted} or newer is needed: use a Python of a newer "
+                "system or from python.org"
+            )
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise Unavailable(f"cannot make {self._path.parent}: {exc.strerror}; check DATA_DIR") from exc
         self._is_open = True
         try:
             self._migrate()
@@ -53,24 +68,38 @@ class Database:
 
     def rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[sqlite3.Row]:
         """All rows of one statement, which is its own transaction."""
-        return self._connection().execute(sql, tuple(parameters)).fetchall()
+        with self._told():
+            return self._connection().execute(sql, tuple(parameters)).fetchall()
 
     def row(self, sql: str, parameters: Iterable[Any] = ()) -> sqlite3.Row | None:
         """The first row, or None."""
-        found: sqlite3.Row | None = self._connection().execute(sql, tuple(parameters)).fetchone()
+        with self._told():
+            found: sqlite3.Row | None = self._connection().execute(sql, tuple(parameters)).fetchone()
         return found
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: all of the block or, where it raises, nothing of it."""
         connection = self._connection()
-        connection.execute("BEGIN IMMEDIATE")
+        with self._told():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite ends it itself where the disk is full
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A full disk, a lock that is not let go, a file that went bad: Unavailable, in SQLite's words."""
         try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+            yield
+        except sqlite3.IntegrityError:
+            raise  # a fault of ours
+        except sqlite3.DatabaseError as exc:
+            raise Unavailable(f"{self._path}: {exc}; see that DATA_DIR has room and can be written") from exc
 
     def _connection(self) -> sqlite3.Connection:
         if not self._is_open:

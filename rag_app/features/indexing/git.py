@@ -146,9 +146,7 @@ async def _in_clone(folder: Path, *arguments: str, remote: str | None = None) ->
     return await _git(folder, *arguments, remote=remote, paths=paths)
 
 
-async def _git(
-    folder: Path, *arguments: str, remote: str | None = None, paths: Mapping[str, str] | None = None
-) -> str:
+async def _git(folder: Path, *arguments: str, remote: str | None = None, paths: Mapping[str, str] | None = None) -> str:
     timeout_s = FETCH_TIMEOUT_S if remote else LOCAL_TIMEOUT_S
     is_plain = remote is not None and remote.startswith("http:")
     process = await asyncio.create_subprocess_exec(

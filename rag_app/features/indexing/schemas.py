@@ -100,7 +100,7 @@ class JobView(_Wire):
     id: str
     repository: str
     kind: Literal["index"]
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    state: Literal["queued", "running", "succeeded", "failed"]
     progress: ProgressView
     error: dict[str, Any] | None
     created_at: str

@@ -73,9 +73,6 @@ def test_state_follows_the_jobs(manifest: Manifest) -> None:
     again = manifest.jobs.enqueue(identifier)
     manifest.jobs.finish(again.id, "succeeded", Progress())
     assert state() == "ready"
-    cancelled = manifest.jobs.enqueue(identifier)
-    manifest.jobs.finish(cancelled.id, "cancelled", Progress())
-    assert state() == "ready"
 
 
 def test_current_names_only_what_is_indexed_now(manifest: Manifest) -> None:
