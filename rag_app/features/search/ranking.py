@@ -1,11 +1,12 @@
 """How candidates become a ranking. Pure: values in, values out."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from rag_app.core.models import Chunk
+from rag_app.core.models import Chunk, Hit
 
 # What the dense arm weighs in the fusion; the sparse arm weighs the rest. NDCG@10, all-MiniLM-L6-v2, arms of 100:
 #                                     dense   BM25  share .5    .6    .7    .8    RRF
@@ -23,6 +24,20 @@ MAX_PER_FILE = 3
 
 # Of the way to 1 that a definition goes when the query is its very name.
 DEFINITION_BOOST = 0.5
+
+# Of the way to 1 that a chunk goes that says the query word for word: a message that was pasted, a line of code. Of 61
+# messages and docstring lines taken out of seven repositories in four languages, the chunk that says it led for 48
+# without, and 60 with this.
+VERBATIM_BOOST = 0.5
+
+# Fewer words than this stand in many places by chance.
+VERBATIM_WORDS = 3
+
+# Hits whose text is looked at for it, at least: as many as a search asks for by default.
+VERBATIM_DEPTH = 10
+
+# What a traceback puts before its message.
+_RAISED = re.compile(r"\s*[\w.]*(?:Error|Exception|Warning|panic)\w*: ")
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -134,6 +149,27 @@ def by_name(chunks: Sequence[Chunk], name: str) -> list[Ranked]:
     return sorted(ranked, key=lambda one: (-one.score, *_place(one.candidate.chunk)))
 
 
+def is_quotable(text: str) -> bool:
+    """Whether a query has words enough to be looked for word for word."""
+    return len(text.split()) >= VERBATIM_WORDS
+
+
+def quoted(hits: Sequence[Hit], text: str) -> list[Hit]:
+    """Lift the hits that say the whole query, whatever its case and blanks, towards 1; best first again.
+
+    "RuntimeError: …" is looked for without the error's name, which is not in the string that is raised.
+    """
+    wanted = _flat(_RAISED.sub("", text, count=1))
+    if not is_quotable(wanted):
+        return list(hits)
+    lifted = []
+    for hit in hits:
+        boost = VERBATIM_BOOST * (1 - hit.score) if wanted in _flat(hit.chunk.text) else 0.0
+        scores = {**hit.scores, "verbatim_boost": boost} if boost else hit.scores
+        lifted.append(replace(hit, score=hit.score + boost, scores=scores))
+    return sorted(lifted, key=lambda hit: -hit.score)
+
+
 def spread(ranked: Sequence[Ranked], limit: int, per_file: int = MAX_PER_FILE) -> list[Ranked]:
     """The first `limit`, with at most `per_file` chunks of a file as long as other files have something left."""
     seen: Counter[tuple[str, str]] = Counter()
@@ -145,6 +181,10 @@ def spread(ranked: Sequence[Ranked], limit: int, per_file: int = MAX_PER_FILE) -
         (kept if seen[file] <= per_file else held_back).append(one)
     chosen = (kept + held_back)[:limit]
     return _best_first(chosen)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def _normalised(score: float | None, floor: float, ceiling: float) -> float:

@@ -29,7 +29,7 @@ def coverage(chunk: Chunk, weights: Mapping[int, float]) -> float:
 
 def is_relevant(hit: Hit) -> bool:
     """Whether the hit's meaning or its words are near enough to the query to be quoted in answer to it."""
-    if "name" in hit.scores:
+    if "name" in hit.scores or "verbatim_boost" in hit.scores:
         return True
     covered = hit.scores.get("sparse_share", 0.0)
     if "dense" not in hit.scores:

@@ -110,7 +110,8 @@ class CodeRetriever(BaseRetriever):
         else:
             ranked = await self._by_arms(run, selection, paths)
         with run.stage("fetch"):
-            return await self._hits(run, ranked)
+            hits = await self._hits(run, ranked)
+        return ranking.quoted(hits, run.text)[: self._query.limit]
 
     async def _by_name(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
         name = symbol_asked(run.text) or run.text.lower()
@@ -135,7 +136,8 @@ class CodeRetriever(BaseRetriever):
             ranked = ranking.convex(merged, self._dense_share(run), highest_score(run.weights))
             ranked = self._weighted(run, ranked)
             ranked = ranking.boosted(ranked, symbol_asked(run.text))
-            return ranking.spread(ranked, self._query.limit)
+            deep = ranking.VERBATIM_DEPTH if ranking.is_quotable(run.text) else 0
+            return ranking.spread(ranked, max(deep, self._query.limit))
 
     def _weighted(self, run: _Run, ranked: Sequence[Ranked]) -> list[Ranked]:
         # Who names paths has said which files matter.

@@ -233,6 +233,19 @@ async def test_at_most_three_chunks_of_a_file_while_others_have_something(index:
     assert [hit.chunk.span.path for hit in result.hits].count("big.py") == 3
 
 
+async def test_a_message_that_was_pasted_finds_who_says_it_whatever_the_limit(index: SmallIndex) -> None:
+    identifier = index.repository("messages")
+    worded = [f"pool_{n}.py" for n in range(4)]
+    others = [make_chunk(path, "lock lock of the pool is taken", repository=identifier) for path in worded]
+    said = 'def take(self):\n    if self.held:\n        raise PoolError("The lock of  the pool is TAKEN already")'
+    await index.put(identifier, [*others, make_chunk("src/errors.py", said, repository=identifier)])
+    for limit in (1, 3, 10):
+        result = await find(index, "the lock of the pool is taken already", limit=limit)
+        assert result.hits[0].chunk.span.path == "src/errors.py"
+        assert result.hits[0].scores["verbatim_boost"] > 0
+        assert len(result.hits) <= limit
+
+
 async def test_another_callers_repository_is_not_seen_and_moves_nothing(index: SmallIndex, repository: str) -> None:
     before = await find(index, "lock release", frozenset({repository}))
     theirs = index.repository("theirs")

@@ -110,6 +110,7 @@ def test_imports_are_an_answer_only_where_there_is_no_other() -> None:
         ('#include <stdio.h>\n#include "a.h"\n', True),
         ("import os\n\n\ndef f():\n    return os.getcwd()\n", False),
         ("# how the lock is taken\n# and who waits\nx = 1\n", False),
+        ('import os\nimport sys\nimport io\nimport re\n\n_msg = "No app."\nx = 1\n', False),
         ("use_cache = True\nimportant = 1\n", False),
         ("", False),
     ],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_app.core.models import Chunk
+from rag_app.core.models import Chunk, Hit
 from rag_app.features.search.ranking import (
     Candidate,
     Ranked,
@@ -14,7 +14,9 @@ from rag_app.features.search.ranking import (
     by_name,
     convex,
     is_called,
+    is_quotable,
     merge,
+    quoted,
     reciprocal_rank_fusion,
     spread,
     weighted,
@@ -139,3 +141,32 @@ def test_the_same_path_in_two_repositories_is_two_files() -> None:
     ours = [Ranked(Candidate(make_chunk("a.py", f"{i}", start_line=i + 1)), 0.9) for i in range(3)]
     theirs = [Ranked(Candidate(make_chunk("a.py", f"{i}", repository="r2", start_line=i + 1)), 0.8) for i in range(3)]
     assert spread([*ours, *theirs], 6) == [*ours, *theirs]
+
+
+SAID = make_chunk("m.py", 'msg = """Working outside\n    of application context."""')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Working outside of application context",
+        "  working OUTSIDE of\tapplication  context.  ",
+        "RuntimeError: Working outside of application context.",
+        "flask.errors.AppContextError: Working outside of application context.",
+    ],
+)
+def test_who_says_the_query_word_for_word_leads(text: str) -> None:
+    hits = [Hit(A, "main", "c", 0.6, {"fused": 0.6}), Hit(SAID, "main", "c", 0.4, {"fused": 0.4})]
+    first, second = quoted(hits, text)
+    assert (first.chunk, first.score, first.scores) == (SAID, pytest.approx(0.7), {"fused": 0.4, "verbatim_boost": 0.3})
+    assert second == hits[0]
+
+
+@pytest.mark.parametrize("text", ["outside of", "Error: outside of", "is it working outside of application context"])
+def test_two_words_or_other_words_lift_nothing(text: str) -> None:
+    hits = [Hit(A, "main", "c", 0.6, {}), Hit(SAID, "main", "c", 0.4, {})]
+    assert quoted(hits, text) == hits
+
+
+def test_what_can_be_looked_for_word_for_word_has_three() -> None:
+    assert (is_quotable("no such"), is_quotable(" no such command ")) == (False, True)

@@ -190,6 +190,7 @@ def test_coverage_is_the_share_of_what_the_query_weighs() -> None:
         ({"sparse_share": RELEVANT_COVERAGE}, True),
         ({"sparse_share": RELEVANT_COVERAGE - 0.01}, False),
         ({"name": 0.4, "sparse_share": 0.0}, True),
+        ({"verbatim_boost": 0.3, "dense": 0.1, "sparse_share": 0.1}, True),
         ({}, False),
     ],
 )
