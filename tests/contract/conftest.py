@@ -1,6 +1,5 @@
 """Who is held to the contract: vector_db on a real port and, where QDRANT_URL is set, a real Qdrant server."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from qdrant_client import QdrantClient
 
 from tests.contract import corpus
 from tests.support.live import live
+from tests.support.qdrant import QDRANT_URL, SERVERS
 from vector_db.core.settings import VectorDbSettings
 from vector_db.main import create_app
 
@@ -26,12 +26,10 @@ class Pair:
         return self.subject, self.oracle
 
 
-@pytest.fixture(params=["vector_db", "server"], scope="session")
+@pytest.fixture(params=SERVERS, scope="session")
 def server_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if request.param == "server":
-        if not os.environ.get("QDRANT_URL"):
-            pytest.skip("QDRANT_URL is not set: no real Qdrant server to compare with")
-        yield os.environ["QDRANT_URL"]
+        yield QDRANT_URL
         return
     folder: Path = tmp_path_factory.mktemp("vector_db")
     settings = VectorDbSettings(_env_file=None, vector_db_dir=folder)  # type: ignore[call-arg]

@@ -1,6 +1,5 @@
 """Search against the real services over HTTP: vector_db (and any Qdrant at QDRANT_URL), and embedding_service."""
 
-import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from service_kit.errors import Conflict, Unavailable, Upstream
 from tests.support.chunks import make_chunk
 from tests.support.indexed import SmallIndex, open_manifest
 from tests.support.live import live
+from tests.support.qdrant import QDRANT_URL, SERVERS
 from vector_db.core.settings import VectorDbSettings
 from vector_db.main import create_app as create_vector_db
 
@@ -38,13 +38,10 @@ def embedding_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["vector_db", "qdrant"])
+@pytest.fixture(params=SERVERS)
 def qdrant_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "qdrant":
-        url = os.environ.get("QDRANT_URL")
-        if url is None:
-            pytest.skip("QDRANT_URL names no Qdrant server")
-        yield url
+    if request.param == "server":
+        yield QDRANT_URL
         return
     with live(create_vector_db(VectorDbSettings(_env_file=None, vector_db_dir=tmp_path / "vectors"))) as url:
         yield url

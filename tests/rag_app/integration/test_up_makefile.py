@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+# What the tests set, and what a make around the tests (`make test`) hands to this one.
+OURS = ("DATA_DIR", "REPO", "QUESTION", "ONCE", "ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 INPUTS = ("pyproject.toml", "constraints.txt", "requirements-model.txt")
 
 
@@ -28,7 +30,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in ("DATA_DIR", "REPO", "QUESTION")}
+    inherited = {name: value for name, value in os.environ.items() if name not in OURS}
     return subprocess.run(
         ["make", *arguments], cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=60
     )
