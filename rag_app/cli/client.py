@@ -36,11 +36,14 @@ class Server:
     def __init__(self, url: str = DEFAULT_URL):
         """Nothing connects before the first call. A proxy of the environment is not asked for this very machine."""
         self.url = url.rstrip("/")
-        self._client = httpx.Client(
-            base_url=self.url,
-            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            trust_env=not is_loopback(self.url),
-        )
+        try:
+            self._client = httpx.Client(
+                base_url=self.url,
+                timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                trust_env=not is_loopback(self.url),
+            )
+        except httpx.InvalidURL as exc:
+            raise self._unreachable(exc) from exc
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +71,7 @@ class Server:
             raise self._unreachable(exc) from exc
         body = _decode(response.content)
         if not isinstance(body, dict) or "checks" not in body:
-            raise Failure(f"{self.url} answers, but it is no Code Assistant; set --server or CODE_ASSISTANT_URL")
+            raise self._stranger()
         return body
 
     def events(self, method: str, path: str, body: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -110,9 +113,13 @@ class Server:
     def _refused(self, response: httpx.Response) -> Failure:
         body = _decode(response.content)
         error = body.get("error") if isinstance(body, dict) else None
-        if isinstance(error, dict) and "message" in error:
-            return Failure(str(error["message"]), code=str(error.get("code", "")))
-        return Failure(f"{self.url} answered {response.status_code}; is it a Code Assistant? Set --server")
+        # Our other services answer in our words too, of their routes.
+        if not isinstance(error, dict) or "message" not in error or str(error["message"]).startswith("no route "):
+            return self._stranger()
+        return Failure(str(error["message"]), code=str(error.get("code", "")))
+
+    def _stranger(self) -> Failure:
+        return Failure(f"{self.url} answers, but it is no Code Assistant; set --server or CODE_ASSISTANT_URL")
 
 
 def parse_events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """The commands of `code-assistant`, each in a file beside this one; failures end here."""
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -27,8 +28,25 @@ app.add_typer(repos, name="repos")
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line (`sys.argv` where None); ends the process with its exit code (130 after Ctrl-C)."""
+    _write_in_any_encoding()
     try:
+        _check_encoding(sys.argv[1:] if arguments is None else arguments)
         app(arguments)
     except Failure as failure:
         say(failure.message)
         sys.exit(failure.exit_code)
+
+
+def _write_in_any_encoding() -> None:
+    """Code holds characters that a terminal's encoding may lack: they become `?` there, and no failure."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as exc:
+            raise Failure(f"{ascii(argument)[:100]} is not UTF-8, which is all that the server takes") from exc

@@ -118,9 +118,13 @@ class Processes:
         lines = log.read_text("utf-8", "replace").splitlines()[-_LOG_TAIL_LINES:]
         return "\n".join([f"the end of {log}:", *(f"  {line}" for line in lines)])
 
-    def stop(self) -> None:
-        """End all: SIGTERM, and SIGKILL after the grace, or at once when another signal comes meanwhile."""
+    def stop(self, on_stop: Callable[[], None] = lambda: None) -> None:
+        """End all: SIGTERM, and SIGKILL after the grace, or at once when another signal comes meanwhile.
+
+        on_stop: called first, when no signal can break off the end any more.
+        """
         with suppress(Interrupted), self._interrupts.held():
+            on_stop()
             for _, process in self._running:
                 _signal_group(process, signal.SIGTERM)
             heard, deadline = self._interrupts.count, time.monotonic() + self._grace_s

@@ -20,9 +20,12 @@ PLAIN_LINE_EVERY_S = 5.0
 RATE_AFTER_S = 2.0
 
 
-def follow(rag: Server, job: dict[str, Any], what: str, out: Console | None = None) -> dict[str, Any]:
-    """Show a job's progress until it ends; returns it. Fails with the job's error where it did not succeed."""
-    out = out or error_console()
+def follow(rag: Server, job: dict[str, Any], what: str, expected: int | None = None) -> dict[str, Any]:
+    """Show a job's progress until it ends; returns it. Fails with the job's error where it did not succeed.
+
+    expected: chunks that an estimate promised, for the time left.
+    """
+    out = error_console()
     last = job
     if out.is_terminal:
         with Progress(
@@ -31,9 +34,9 @@ def follow(rag: Server, job: dict[str, Any], what: str, out: Console | None = No
         ) as bar:  # fmt: skip
             task = bar.add_task(f"indexing {printable(what)}", total=None, line="")
             for last in _states(rag, job):
-                _move(bar, task, last["progress"])
+                _move(bar, task, last["progress"], expected)
     else:
-        last = _follow_plainly(rag, job, what, out)
+        last = _follow_plainly(rag, job, what, expected, out)
     if last["state"] != "succeeded":
         error = last.get("error") or {}
         raise Failure(f"indexing {what} {last['state']}: {error.get('message', 'see the log of rag_app')}")
@@ -41,12 +44,12 @@ def follow(rag: Server, job: dict[str, Any], what: str, out: Console | None = No
     return last
 
 
-def _follow_plainly(rag: Server, job: dict[str, Any], what: str, out: Console) -> dict[str, Any]:
+def _follow_plainly(rag: Server, job: dict[str, Any], what: str, expected: int | None, out: Console) -> dict[str, Any]:
     last, told_at = job, time.monotonic()
     for last in _states(rag, job):
         if time.monotonic() - told_at >= PLAIN_LINE_EVERY_S:
             told_at = time.monotonic()
-            out.print(f"indexing {printable(what)}: {describe(last['progress'])}", markup=False)
+            out.print(f"indexing {printable(what)}: {describe(last['progress'], expected)}", markup=False)
     return last
 
 
@@ -59,12 +62,32 @@ def _states(rag: Server, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
         time.sleep(POLL_S)
 
 
-def _move(bar: Progress, task: TaskID, progress: dict[str, Any]) -> None:
-    total = progress.get("files_total") or None
-    bar.update(task, total=total, completed=progress.get("files_done", 0), line=describe(progress))
+def _move(bar: Progress, task: TaskID, progress: dict[str, Any], expected: int | None) -> None:
+    done, left = progress.get("chunks_done", 0), chunks_left(progress, expected)
+    total = None if left is None else done + left
+    bar.update(task, total=total, completed=done, line=describe(progress, expected))
 
 
-def describe(progress: dict[str, Any]) -> str:
+def chunks_left(progress: dict[str, Any], expected: int | None) -> float | None:
+    """About how many chunks are still to come; None where nothing tells yet.
+
+    An expectation (of bytes) falls with every chunk; files are done in batches, of unequal ones. So the first counts,
+    and once half of the files are done it is kept within twice and half of what they tell.
+    """
+    files, total = int(progress.get("files_done", 0)), int(progress.get("files_total", 0))
+    chunks = int(progress.get("chunks_done", 0))
+    if not total:
+        return None
+    by_files = chunks * (total - files) / files if files else None
+    if expected is None:
+        return by_files
+    left = max(expected - chunks, 0)
+    if by_files is None or files < total / 2:
+        return left
+    return min(max(left, by_files / 2), by_files * 2)
+
+
+def describe(progress: dict[str, Any], expected: int | None = None) -> str:
     """Files and chunks done, rate and time left, e.g. `120/1,204 files, 840 chunks, 61 chunks/s, about 2 min left`."""
     done, total = progress.get("files_done", 0), progress.get("files_total", 0)
     chunks = progress.get("chunks_done", 0)
@@ -72,8 +95,8 @@ def describe(progress: dict[str, Any]) -> str:
     elapsed_s = progress.get("elapsed_ms", 0) / 1000
     if elapsed_s >= RATE_AFTER_S and chunks:
         parts.append(f"{chunks / elapsed_s:,.0f} chunks/s")
-        if 0 < done < total:
-            parts.append(f"about {duration(elapsed_s * (total - done) / done)} left")
+        if left := chunks_left(progress, expected):
+            parts.append(f"about {duration(left * elapsed_s / chunks)} left")
     return ", ".join(parts)
 
 

@@ -35,9 +35,9 @@ def index(
     """
     source = source_of(what)
     with Server(server) as rag:
-        answer = register(rag, source, name, ref)
+        answer, expected = register(rag, source, name, ref)
         if wait:
-            answer["job"] = follow(rag, answer["job"], answer["repository"]["name"])
+            answer["job"] = follow(rag, answer["job"], answer["repository"]["name"], expected)
             answer["repository"] = rag.call("GET", f"/v1/repositories/{answer['repository']['id']}")
         if as_json:
             emit(json.dumps(answer, indent=2) + "\n")
@@ -47,6 +47,8 @@ def index(
 
 def source_of(what: str) -> dict[str, str]:
     """A request's `source`: a git URL as it is, a path made absolute, since the server has another folder than we."""
+    if not what.strip():
+        raise Failure("name a folder or a git URL; this folder is `.`")
     if _GIT_URL.match(what):
         return {"type": "git", "url": what}
     path = Path(what).expanduser().absolute()
@@ -61,30 +63,33 @@ def register(
     name: str | None = None,
     ref: str | None = None,
     chunks_per_s: Callable[[], float | None] = lambda: None,
-) -> dict[str, Any]:
-    """Index a source that may be known already; says on standard error how large it is. Returns repository and job.
+) -> tuple[dict[str, Any], int | None]:
+    """Index a source that may be known already; says on standard error how large it is.
 
+    Returns (repository and job, about how many chunks it makes or None where that was not looked at).
     chunks_per_s: measures this machine's rate, for an estimate of the time; asked for folders that are new only.
     """
     known = next((found for found in rag.repositories() if _same(found, source, ref)), None)
     if known is not None and name in (None, known["name"]):
+        expected = None
         if known.get("indexed_at"):
             say(f"{known['name']} is known: only what changed is indexed")
         else:
             say(f"{known['name']} was not indexed to its end: what was embedded then is kept")
-            _tell_size(source, chunks_per_s)
-        renewed: dict[str, Any] = rag.call("POST", f"/v1/repositories/{known['id']}/sync")
-        return renewed
-    _tell_size(source, chunks_per_s)
+            expected = _tell_size(source, chunks_per_s)
+        return rag.call("POST", f"/v1/repositories/{known['id']}/sync"), expected
+    expected = _tell_size(source, chunks_per_s)
     wanted = {"source": source, "name": name, "ref": ref}
     body = {key: value for key, value in wanted.items() if value}
-    answer: dict[str, Any] = rag.call("POST", "/v1/repositories", body)
-    return answer
+    return rag.call("POST", "/v1/repositories", body), expected
 
 
-def _tell_size(source: dict[str, str], chunks_per_s: Callable[[], float | None]) -> None:
-    if source["type"] == "path":
-        say(measure(Path(source["path"])).describe(chunks_per_s()))
+def _tell_size(source: dict[str, str], chunks_per_s: Callable[[], float | None]) -> int | None:
+    if source["type"] != "path":
+        return None
+    estimate = measure(Path(source["path"]))
+    say(estimate.describe(chunks_per_s()))
+    return estimate.chunks
 
 
 def _same(known: dict[str, Any], source: dict[str, str], ref: str | None) -> bool:

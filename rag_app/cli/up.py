@@ -82,9 +82,7 @@ def run(plan: Plan, source: dict[str, str] | None, question: str, *, once: bool 
         except Interrupted as end:
             return 0 if is_serving else end.exit_code
         finally:
-            if is_serving:
-                say("ending all services")
-            processes.stop()
+            processes.stop(lambda: say("ending all services") if is_serving else None)
     return 0
 
 
@@ -120,8 +118,8 @@ def _show_journey(plan: Plan, source: dict[str, str], question: str, ref: str | 
     """Index, search, ask. A step that fails ends it where `is_strict`, and else is told and leaves the server up."""
     try:
         with Server(plan.url.replace("localhost", "127.0.0.1")) as rag:
-            answer = register(rag, source, ref=ref, chunks_per_s=lambda: measure_rate(plan.embedding_url))
-            follow(rag, answer["job"], answer["repository"]["name"])
+            answer, expected = register(rag, source, ref=ref, chunks_per_s=lambda: measure_rate(plan.embedding_url))
+            follow(rag, answer["job"], answer["repository"]["name"], expected)
             scope = {"repositories": [answer["repository"]["id"]]} | ({"ref": ref} if ref else {})
             hits = _show_search(rag, question, scope)
             _show_answer(rag, question, scope, hits)

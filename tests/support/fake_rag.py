@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,7 @@ class FakeRag:
     delay_s: float = 0.0
     may_go_on: threading.Event | None = None  # where set, an answer waits for it after its first piece
     job_states: list[str] = field(default_factory=lambda: ["running", "succeeded"])
+    on_job: Callable[[], None] = lambda: None  # what happens when a job is asked about
     job_error: dict[str, Any] | None = None
     parses: bool = True
     is_ready: bool = True
@@ -121,6 +122,7 @@ class FakeRag:
         return {"repository": self.repositories[-1], "job": {"id": "j1", "state": "queued", "progress": {}}}
 
     def _job(self) -> dict[str, Any]:
+        self.on_job()
         state = self.job_states.pop(0) if len(self.job_states) > 1 else self.job_states[0]
         progress = {
             "files_done": 12, "files_total": 24, "chunks_done": 150, "chunks_embedded": 100, "chunks_reused": 50,

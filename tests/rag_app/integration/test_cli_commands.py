@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from rag_app.cli.estimate import BYTES_PER_CHUNK
 from rag_app.cli.main import main
+from service_kit.app import create_service
+from service_kit.metrics import HttpMetrics
 from tests.support.fake_rag import FakeRag, citation, failure, hit, repository
 from tests.support.live import free_port, live
 
@@ -163,10 +166,32 @@ def test_no_server_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> 
     assert found == Outcome(2, "", f"no server at {url}; start it with `code-assistant up`\n")
 
 
-def test_an_address_that_is_none_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    found = Cli("nonsense", capsys)("search", "x")
+@pytest.mark.parametrize("url", ["nonsense", "", "http://[::1", "http://host:port"])
+def test_an_address_that_is_none_is_said_in_words(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    found = Cli(url, capsys)("search", "x")
     assert found.code == 2
-    assert "'nonsense' is no address" in found.err
+    assert f"{url!r} is no address" in found.err
+
+
+def test_another_service_of_ours_at_the_address_is_told_from_a_code_assistant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def readiness() -> list[object]:
+        return []
+
+    other = create_service("llm_service", readiness=readiness, metrics=HttpMetrics("other"), max_body_bytes=1000)
+    with live(other) as url:
+        found = Cli(url, capsys)("search", "x")
+    assert found.code == 2
+    assert f"{url} answers, but it is no Code Assistant" in found.err
+
+
+def test_words_that_are_no_text_in_this_terminals_encoding_are_refused_in_words(cli: Cli, rag: FakeRag) -> None:
+    for arguments in (["search", "caf\udce9"], ["ask", "\udcff"], ["search", "x", "--path", "\udcff/"]):
+        refused = cli(*arguments)
+        assert refused.code == 2
+        assert "is not UTF-8" in refused.err
+    assert rag.requests == []
 
 
 def test_the_server_can_be_given_by_the_environment(
@@ -266,7 +291,7 @@ def test_index_sends_the_absolute_folder_and_waits_for_the_job(
     assert indexed.code == 0
     path = str((tmp_path / "code").resolve())
     assert ("POST", "/v1/repositories", {"source": {"type": "path", "path": path}, "name": "mine"}) in rag.requests
-    assert "1 files, about 3 chunks" in indexed.err  # said before it begins
+    assert "1 files, about 4 chunks" in indexed.err  # said before it begins
     assert "indexed mine: 12 files, 150 chunks (100 embedded, 50 reused) in 3.0 s" in indexed.err
 
 
@@ -284,6 +309,21 @@ def test_index_of_a_folder_that_was_broken_off_goes_on_with_an_estimate(cli: Cli
     err = cli("index", str(tmp_path)).err
     assert "half was not indexed to its end" in err
     assert "0 files, about 0 chunks" in err
+
+
+def test_characters_that_the_terminal_cannot_show_are_replaced(rag: FakeRag) -> None:
+    rag.hits = [hit("a.py", 1, "x = 'é→'")]
+    with live(rag.app()) as url:
+        command = [sys.executable, "-m", "rag_app.cli.main", "search", "x", "--server", url]
+        shown = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, b"a.py:1:x = '??'\n", b"")
+
+
+def test_index_of_an_empty_name_is_not_this_very_folder(cli: Cli, rag: FakeRag) -> None:
+    refused = cli("index", "")
+    assert refused.code == 2
+    assert "name a folder or a git URL" in refused.err
+    assert rag.requests == []
 
 
 @pytest.mark.parametrize("url", ["https://example.org/a/b.git", "git@example.org:a/b.git", "ssh://example.org/a"])
@@ -318,6 +358,7 @@ def test_progress_on_a_terminal_shows_files_chunks_rate_and_time_left(
     cli: Cli, rag: FakeRag, tmp_path: Path, terminal: None
 ) -> None:
     rag.job_states = ["queued", "running", "succeeded"]
+    (tmp_path / "a.py").write_text("#" * 300 * BYTES_PER_CHUNK)
     err = cli("index", str(tmp_path)).err
     assert "12/24 files, 150 chunks, 50 chunks/s, about 3.0 s left" in err
 

@@ -2,12 +2,13 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rag_app.cli.client import is_loopback, parse_events
 from rag_app.cli.estimate import Estimate, measure
-from rag_app.cli.progress import describe, duration, summary
+from rag_app.cli.progress import chunks_left, describe, duration, summary
 
 
 def test_events_may_span_lines_carry_comments_and_miss_a_name() -> None:
@@ -63,7 +64,7 @@ def test_the_estimate_of_a_git_repository_leaves_ignored_and_binary_files_out(tm
     (tmp_path / "out" / "made.py").write_text("x")
     (tmp_path / "a.py").write_text("x" * 5000)
     (tmp_path / "logo.png").write_bytes(b"x" * 9000)
-    assert measure(tmp_path) == Estimate(files=2, chunks=10)
+    assert measure(tmp_path) == Estimate(files=2, chunks=14)
 
 
 def test_the_estimate_without_git_walks_and_leaves_installed_packages_out(tmp_path: Path) -> None:
@@ -78,6 +79,33 @@ def test_a_job_that_has_just_begun_promises_no_rate() -> None:
     assert describe({"files_done": 0, "files_total": 0, "chunks_done": 0, "elapsed_ms": 10}) == (
         "looking for files, 0 chunks"
     )
+
+
+def progress(files_done: int, chunks_done: int, elapsed_s: float = 10) -> dict[str, Any]:
+    return {
+        "files_done": files_done, "files_total": 100, "chunks_done": chunks_done, "elapsed_ms": elapsed_s * 1000,
+    }  # fmt: skip
+
+
+def test_time_left_falls_with_every_chunk_and_not_only_when_files_are_done() -> None:
+    left = [chunks_left(progress(20, chunks), expected=1000) for chunks in (200, 300, 400)]
+    assert left == [800, 700, 600]
+    assert describe(progress(0, 200), expected=1000).endswith("20 chunks/s, about 40 s left")
+
+
+@pytest.mark.parametrize(("expected", "left"), [(1000, 300), (5000, 600), (600, 150)])
+def test_an_expectation_that_proves_wrong_is_kept_within_twice_of_what_the_files_tell(expected: int, left: int) -> None:
+    assert chunks_left(progress(70, 700), expected) == pytest.approx(left)
+
+
+def test_time_left_without_an_expectation_is_told_by_the_files_alone() -> None:
+    assert chunks_left(progress(25, 100), None) == 300
+    assert chunks_left(progress(0, 100), None) is None
+    assert "left" not in describe(progress(0, 100))
+
+
+def test_no_time_left_is_told_when_all_files_are_done() -> None:
+    assert "left" not in describe(progress(100, 900), expected=1000)
 
 
 def test_a_job_that_found_nothing_new_says_so() -> None:
