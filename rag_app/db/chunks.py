@@ -66,10 +66,11 @@ class ChunkStore:
         """Return where Qdrant answers; raise Unavailable or DeadlineExceeded where it does not."""
         await self._call(self._client.collection_exists, self._alias)
 
-    async def prepare(self, identity: ModelIdentity) -> None:
+    async def prepare(self, identity: ModelIdentity) -> bool:
         """Make the collection of a model, its payload indexes and the alias, where they are missing.
 
-        Conflict where the alias leads to the collection of another model: vectors of two models never mix.
+        Returns whether it was made now, and so holds nothing of any repository. Conflict where the alias leads to the
+        collection of another model or schema: vectors of two models never mix, and another program may be using it.
         """
         name = self._collection(identity)
         target = await self._target()
@@ -78,8 +79,9 @@ class ChunkStore:
             await self._index_payload(name)
             await self._point_alias(name)
         elif target != name:
-            raise self._of_another_model(target, identity)
+            raise self._of_another_make(target, identity)
         self._checked = identity.hash
+        return target is None
 
     async def check(self, identity: ModelIdentity) -> None:
         """Raise Conflict where the index holds vectors of another model than `identity`. Asked once a model."""
@@ -87,7 +89,7 @@ class ChunkStore:
             return
         target = await self._target()
         if target is not None and target != self._collection(identity):
-            raise self._of_another_model(target, identity)
+            raise self._of_another_make(target, identity)
         if target is not None:
             self._checked = identity.hash
 
@@ -180,10 +182,13 @@ class ChunkStore:
     def _collection(self, identity: ModelIdentity) -> str:
         return f"{self._alias}_v{SCHEMA_VERSION}_{identity.hash[:12]}"
 
-    def _of_another_model(self, target: str, identity: ModelIdentity) -> Conflict:
+    def _of_another_make(self, target: str, identity: ModelIdentity) -> Conflict:
+        anew = "name a new COLLECTION and sync one repository: all are indexed again, one after the other"
+        if not target.startswith(f"{self._alias}_v{SCHEMA_VERSION}_"):
+            return Conflict(f"the index {target!r} was built by another version of this program; {anew}")
         return Conflict(
             f"the index {target!r} was built with another embedding model than {identity.name!r} "
-            f"({identity.hash[:12]}); set EMBEDDING_MODEL back, or another COLLECTION, and index again"
+            f"({identity.hash[:12]}); set EMBEDDING_MODEL, EMBEDDING_URL and EMBEDDING_IN_PROCESS back, or {anew}"
         )
 
     async def _target(self) -> str | None:

@@ -76,7 +76,8 @@ class IndexRun:
         tools, repository = self._tools, self._repository
         identity = await tools.embedder.identity()
         folder, head = await self._source()
-        await tools.store.prepare(identity)
+        if await tools.store.prepare(identity):
+            await asyncio.to_thread(self._renew_others)
         await self._sweep()
         # A file that was chunked or embedded in another way is not unchanged.
         self._recipe = f"{chunker.VERSION}:{identity.max_tokens}:{identity.hash[:16]}|"
@@ -85,6 +86,13 @@ class IndexRun:
         await self._index(folder, identity, trust_rows=is_whole)
         commit = f"{head.commit}-dirty" if head.is_dirty else head.commit
         tools.manifest.set_ref(repository.id, head.ref, commit, indexed_at=time.time())
+
+    def _renew_others(self) -> None:
+        """A collection made just now lacks every repository: those that were indexed before are indexed again."""
+        manifest = self._tools.manifest
+        for other in manifest.repositories(manifest.all_ids()):
+            if other.id != self._repository.id and other.chunks:
+                manifest.jobs.enqueue(other.id)
 
     async def _source(self) -> tuple[Path, Head]:
         repository, settings = self._repository, self._tools.settings
@@ -222,7 +230,8 @@ class IndexRun:
             for path, reason in left_out.items()
             if path not in self._known or self._known[path].outcome != reason
         ]
-        gone = [path for path in self._known if path not in {entry.path for entry in found}]
+        there = {entry.path for entry in found}
+        gone = [path for path in self._known if path not in there]
         await asyncio.to_thread(files.commit, repository, updates, gone)
         await self._sweep()
 

@@ -245,6 +245,24 @@ async def test_points_that_the_store_lost_are_written_again(indexer: Indexer) ->
     assert repository.chunks == 1
 
 
+async def test_an_index_begun_anew_is_filled_with_every_repository_by_the_sync_of_one(indexer: Indexer) -> None:
+    folders = [indexer.root / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "a.py").write_text(f"def of_{folder.name}():\n    return 1\n")
+    repositories = [(await indexer.index(folder))[0] for folder in folders]
+    client = indexer.store._client
+    for collection in (await client.get_collections()).collections:
+        await client.delete_collection(collection.name)
+    _, job = await indexer.service.sync(repositories[0].id, indexer.manifest.all_ids())
+    await indexer.finished(job)
+    # Jobs run in their order: one that is asked for now ends after those that the first one asked for.
+    _, job = await indexer.service.sync(repositories[0].id, indexer.manifest.all_ids())
+    await indexer.finished(job)
+    for repository in repositories:
+        assert [chunk.span.path for chunk in await indexer.chunks(repository.id)] == ["a.py"]
+
+
 async def test_a_job_in_hand_at_shutdown_is_done_by_the_next_process(
     indexer: Indexer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

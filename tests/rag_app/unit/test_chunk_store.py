@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, models
 
 from rag_app.core.bm25 import document_vector, query_vector
 from rag_app.core.models import EmbeddedChunk, ModelIdentity, Scope
@@ -152,7 +152,7 @@ async def test_deleting_no_blobs_deletes_nothing(store: ChunkStore) -> None:
 
 
 async def test_preparing_again_keeps_what_is_there(store: ChunkStore) -> None:
-    await store.prepare(IDENTITY)
+    assert await store.prepare(IDENTITY) is False
     assert await store.count(ALL) == len(CHUNKS)
 
 
@@ -163,6 +163,23 @@ async def test_vectors_of_another_model_are_refused(store: ChunkStore) -> None:
     with pytest.raises(Conflict):
         await store.check(other)
     await store.check(IDENTITY)
+
+
+async def test_an_index_of_another_version_is_refused_with_a_way_out_that_works(store: ChunkStore) -> None:
+    client = store._client
+    await client.update_collection_aliases(
+        [
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name=f"code_v1_{'a' * 12}", alias_name="older")
+            )
+        ]
+    )
+    older = ChunkStore(RagSettings(_env_file=None, collection="older"), client)
+    with pytest.raises(Conflict, match=r"another version of this program; name a new COLLECTION"):
+        await older.prepare(IDENTITY)
+    anew = ChunkStore(RagSettings(_env_file=None, collection="newer"), client)
+    assert await anew.prepare(ModelIdentity("other", 5, 256, "b" * 64)) is True
+    assert await store.count(ALL) == len(CHUNKS)
 
 
 async def test_a_fresh_store_learns_which_model_the_index_is_of() -> None:
