@@ -43,8 +43,8 @@ class Database:
         if sqlite3.sqlite_version_info < OLDEST:
             wanted = ".".join(map(str, OLDEST))
             raise Unavailable(
-                f"this Python has SQLite {sqlite3.sqlite_version}, {wanted} or newer is needed: use a Python of a newer "
-                "system or from python.org"
+                f"this Python has SQLite {sqlite3.sqlite_version}, {wanted} or newer is needed: "
+                "use the Python of a newer system or from python.org"
             )
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -41,10 +41,11 @@ for _ in range(5):
 @pytest.fixture
 def writers(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
     command = [sys.executable, "-c", WRITER, str(tmp_path / "m.sqlite")]
+    pipe = subprocess.PIPE
     started = [
-        subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, name], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         for name in ("one", "two", "three")
-    ]  # fmt: skip
+    ]
     yield started
     for process in started:
         process.kill()
@@ -85,7 +86,7 @@ def test_a_full_disk_is_said_in_words_and_leaves_what_was_there(tmp_path: Path) 
 
 def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Unavailable, match="cannot make .*DATA_DIR"):
+    with pytest.raises(Unavailable, match=r"cannot make .*DATA_DIR"):
         Manifest(tmp_path / "file" / "m.sqlite").open()
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from rag_app.features.indexing.chunking.chunker import ParsedFile, Passage, chunk, parse
 from rag_app.features.indexing.chunking.counting import TokenCounts
+from rag_app.features.indexing.chunking.outline import MAX_DEPTH
 
 HERE = Path(__file__).parents[3]
 
@@ -278,6 +279,22 @@ def test_plain_text_is_split_at_blank_lines_where_it_can_be() -> None:
     text = "\n\n".join("\n".join(f"p{paragraph} l{line} x y z" for line in range(4)) for paragraph in range(6))
     starts = [passage.text.lstrip("\n").split("\n")[0] for passage in chunks_of("a.txt", text, 30)]
     assert starts == [f"p{paragraph} l0 x y z" for paragraph in range(6)]
+
+
+def test_a_blank_line_at_a_cut_is_neither_lost_nor_doubled() -> None:
+    lines = ["a b c d e", "", "f g h i j", "  ", "", "k l m n o", "", "", "p q r s t"] * 9
+    for window in range(12, 40):
+        text = "\n".join(lines)
+        assert_whole(text, chunks_of("a.css", text, window))
+
+
+def test_code_nested_beyond_reason_is_chunked_all_the_same() -> None:
+    text = "\n".join(f"{' ' * depth}class C{depth}:" for depth in range(3_000)) + f"\n{' ' * 3_000}x = 1\n"
+    passages = chunks_of("deep.py", text)
+    assert_whole(text, passages)
+    assert passages[-1].qualified_name.count(".") == MAX_DEPTH - 1
+    one_line = "function f(){" * 5_000 + "}" * 5_000
+    assert [p.symbol for p in chunks_of("a.js", one_line)] == ["f"]
 
 
 _LINE = st.one_of(

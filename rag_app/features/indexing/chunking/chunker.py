@@ -64,7 +64,7 @@ def parse(path: str, text: str) -> ParsedFile:
 
 
 def chunk(file: ParsedFile, counts: TokenCounts, window: int) -> list[Passage]:
-    """The chunks of a file, in order; together they hold every line, but for empty ones that would begin or end a chunk.
+    """The chunks of a file, in order; together they hold every line, but for empty ones at the ends of a chunk.
 
     The file's last line is always held, so that its chunks tell how many lines it has.
     counts: knows file.countable(). window: the model's, special tokens included.

@@ -20,7 +20,8 @@ def spans(lines: Sequence[str], language: str, count: Callable[[str], int], budg
         strip_whitespace=False,
         chunk_overlap=0,
         chunk_size=budget,
-        length_function=lambda text: sum(count(line) for line in text.split("\n")),
+        # A blank line counts too: pieces of no length are repeated at the head of the next (langchain's overlap).
+        length_function=lambda text: max(1, sum(count(line) for line in text.split("\n"))) if text else 0,
     )
     pieces = splitter.split_text("\n".join(lines)) or [""]
     # Every separator begins with a newline, so a later piece begins with the one that ends the line before it.

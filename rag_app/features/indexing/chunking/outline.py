@@ -13,6 +13,9 @@ from rag_app.features.indexing.chunking.languages import GRAMMARS
 # A signature or a first line of documentation beyond this says little more, and takes the window of the code.
 MAX_HEADER_CHARS = 200
 
+# Nobody writes deeper; generated or hostile code does, and recursion has its end.
+MAX_DEPTH = 40
+
 # What stands around a definition and belongs to it, where nothing else stands in it.
 _WRAPPERS = {
     "decorated_definition",
@@ -68,8 +71,8 @@ def _query(language: str) -> Query:
     return Query(get_language(grammar.name), f"{simple}\n{grammar.patterns}")  # type: ignore[arg-type]
 
 
-def _nest(found: Sequence[tuple[Node, str]]) -> tuple[Definition, ...]:
-    """found: nodes, each before those that it contains."""
+def _nest(found: Sequence[tuple[Node, str]], depth: int = 1) -> tuple[Definition, ...]:
+    """found: nodes, each before those that it contains. Those deeper than MAX_DEPTH are code of the one above."""
     top: list[Definition] = []
     position = 0
     while position < len(found):
@@ -78,7 +81,8 @@ def _nest(found: Sequence[tuple[Node, str]]) -> tuple[Definition, ...]:
         while inner < len(found) and found[inner][0].start_byte < node.end_byte:
             inner += 1
         definition = _definition(node, kind)
-        top.append(replace(definition, children=_nest(found[position + 1 : inner])))
+        inside = _nest(found[position + 1 : inner], depth + 1) if depth < MAX_DEPTH else ()
+        top.append(replace(definition, children=inside))
         position = inner
     return tuple(top)
 
