@@ -44,7 +44,7 @@ def create_service(
     # The last one added is the outermost: a refused request still gets its id, its log line and its count.
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, refuse=refuse)
     app.add_middleware(BrowserGuard, allowed=allowed_hosts, refuse=refuse)
-    app.add_middleware(RequestObserver, metrics=metrics)
+    app.add_middleware(RequestObserver, metrics=metrics, refuse=refuse)
     install_failure_handlers(app, metrics, envelope)
     app.include_router(health_router(readiness, metrics))
     return app

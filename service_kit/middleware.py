@@ -1,5 +1,6 @@
 """What happens to every request, as plain ASGI: BaseHTTPMiddleware would hide a client's leaving from a stream."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -8,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service_kit.context import REQUEST_ID_HEADER, accept_or_make, request_id
-from service_kit.errors import TooLarge
+from service_kit.errors import TooLarge, Unavailable
 from service_kit.metrics import HttpMetrics
 
 _log = logging.getLogger("service_kit.access")
@@ -20,9 +21,10 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/health"})
 class RequestObserver:
     """Gives each request its id, one log line and its metrics."""
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics):
-        """metrics: where requests are counted, by route template and never by raw path."""
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, refuse: Callable[[Unavailable], ASGIApp]):
+        """metrics: where requests are counted, by route template and never by raw path. refuse: as BodyLimit's."""
         self._app = app
+        self._refuse = refuse
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,19 +35,25 @@ class RequestObserver:
         # Never reset: a request is a task with a context of its own, and the handler of unknown failures, outside of
         # all middleware, still needs the id.
         request_id.set(accept_or_make(Headers(scope=scope).get(REQUEST_ID_HEADER)))
-        status = 500
+        status, is_answered = 500, False
         started = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, is_answered = message["status"], True
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id.get()
             await send(message)
 
         self._metrics.in_flight.inc()
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # The grace of a server that ends is over. Its own answer would be 500, which nobody tries again.
+            if not is_answered:
+                stopping = Unavailable("the service is shutting down; try again", retry_after_s=1)
+                await self._refuse(stopping)(scope, receive, send_with_id)
+            raise
         finally:
             self._metrics.in_flight.dec()
             self._record(scope, status, time.perf_counter() - started)

@@ -55,7 +55,7 @@ class EmbeddingService:
     """The service's one feature. Constructing it loads nothing; start() does."""
 
     def __init__(self, settings: EmbeddingSettings, load: Load, metrics: TeiMetrics):
-        """load: gives the model, blocking; called once, in a thread."""
+        """load: gives the model, blocking; called in a thread, again where it failed."""
         self._settings = settings
         self._metrics = metrics
         self._host = ModelHost(settings.embedding_model, load)
@@ -71,6 +71,7 @@ class EmbeddingService:
 
     async def stop(self) -> None:
         """Wait for a load that runs, then end all threads."""
+        self._host.stop()
         if self._loading is not None:
             await self._loading
         if self._scheduler is not None:

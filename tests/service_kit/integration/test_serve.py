@@ -1,14 +1,22 @@
 """A service as a process: it answers, it stops when told, and a taken port is said in words."""
 
+import asyncio
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
-from tests.support.live import free_port
+import httpx
+
+from service_kit.app import create_service
+from service_kit.health import Check
+from service_kit.metrics import HttpMetrics
+from tests.support.live import free_port, live
 
 PROGRAM = textwrap.dedent(
     """
@@ -67,3 +75,27 @@ def wait_for_answer(port: int) -> bytes:
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_a_request_that_outlasts_the_servers_end_is_told_to_come_again() -> None:
+    """`live` gives requests one second to end."""
+    app = create_service("toy", readiness=nothing, metrics=HttpMetrics("toy"), max_body_bytes=1000)
+    came = threading.Event()
+
+    @app.get("/slow")
+    async def slow() -> None:
+        came.set()
+        await asyncio.sleep(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        with live(app) as url:
+            asked = pool.submit(httpx.get, f"{url}/slow", timeout=30)
+            assert came.wait(10)
+        answer = asked.result(10)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["x-request-id"] == answer.json()["error"]["request_id"]
+
+
+async def nothing() -> list[Check]:
+    return []
