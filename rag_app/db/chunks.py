@@ -5,14 +5,16 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+import httpx
 from qdrant_client import AsyncQdrantClient, models
 
 from rag_app.core.models import Chunk, EmbeddedChunk, ModelIdentity, Scope
 from rag_app.core.settings import RagSettings
 from rag_app.db.chunks_payload import DENSE, LIGHT, SPARSE, chunk_of, point_of
-from rag_app.db.chunks_query import Arm, Found, QueryRoute, request_of
+from rag_app.db.chunks_query import Arm, Found, SearchRoutes, request_of
 from rag_app.db.filters import Selection, any_of, blobs, condition
 from rag_app.db.qdrant_errors import mapped
+from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import Conflict, Unavailable
 from service_kit.http import OutgoingClient
 
@@ -35,6 +37,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+async def _named_request(request: httpx.Request) -> None:
+    request.headers[REQUEST_ID_HEADER] = request_id.get()
+
+
 class ChunkStore:
     """The chunks of all repositories, in one collection that is reached by an alias."""
 
@@ -48,12 +54,13 @@ class ChunkStore:
         self._http = OutgoingClient(
             "Qdrant", self._address, setting="QDRANT_HOST, QDRANT_PORT", deadline_s=self._deadline_s, headers=headers
         )
-        self._route = QueryRoute(self._http, self._alias) if client is None else None
+        self._routes = SearchRoutes(self._http, self._alias) if client is None else None
         self._client = client or AsyncQdrantClient(
             url=self._address,
             api_key=key.get_secret_value() if key else None,
             timeout=math.ceil(self._deadline_s),
             check_compatibility=False,  # it would call the server from the constructor
+            event_hooks={"request": [_named_request]},
         )
         self._checked: str | None = None
 
@@ -113,8 +120,8 @@ class ChunkStore:
     async def query(self, arms: Sequence[Arm], selection: Selection) -> list[list[Found]]:
         """Candidates of each arm, best first, all arms in one request, each narrowed to `selection`."""
         narrowed = condition(selection)
-        if self._route is not None:
-            return await self._route.ask(arms, narrowed)
+        if self._routes is not None:
+            return await self._routes.ask(arms, narrowed)
         requests = [request_of(arm, narrowed) for arm in arms]
         answers = await self._call(self._client.query_batch_points, self._alias, requests=requests)
         return [[Found(chunk_of(p.id, p.payload), p.score) for p in answer.points] for answer in answers]
@@ -124,6 +131,8 @@ class ChunkStore:
         if not ids:
             return {}
         known = models.Filter(must=[models.HasIdCondition(has_id=list(ids)), any_of("repository", scope)])
+        if self._routes is not None:
+            return await self._routes.scores(vector, len(ids), known)
         answer = await self._call(
             self._client.query_points,
             self._alias,
@@ -148,8 +157,12 @@ class ChunkStore:
         """Whole chunks in the order of `ids`; those that are missing or out of scope are left out."""
         if not ids:
             return []
-        points = await self._call(self._client.retrieve, self._alias, ids=list(ids), with_payload=True)
-        found = {str(point.id): chunk_of(point.id, point.payload) for point in points}
+        if self._routes is not None:
+            chunks = await self._routes.retrieve(ids)
+        else:
+            points = await self._call(self._client.retrieve, self._alias, ids=list(ids), with_payload=True)
+            chunks = [chunk_of(point.id, point.payload) for point in points]
+        found = {chunk.id: chunk for chunk in chunks}
         return [found[i] for i in ids if i in found and found[i].repository in scope]
 
     async def of_blob(self, repository: str, layer: str, path: str, blob: str, scope: Scope) -> list[Chunk]:

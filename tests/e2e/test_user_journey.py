@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 import urllib.request
 from pathlib import Path
 
@@ -113,4 +114,12 @@ def test_a_request_id_is_in_the_logs_of_each_service_it_passed(stack: Stack) -> 
     with urllib.request.urlopen(urllib.request.Request(f"{stack.url}/v1/search", body, headers), timeout=60):
         pass
     for service in ("rag_app", "embedding_service", "vector_db"):
-        assert "trace-me-7" in (stack.folder / f"{service}.log").read_text(), service
+        _wait_for_line(stack.folder / f"{service}.log", "trace-me-7")
+
+
+def _wait_for_line(log: Path, words: str, within_s: float = 10) -> None:
+    """A service writes its line once its answer has left, so the client may be here first."""
+    deadline = time.monotonic() + within_s
+    while words not in log.read_text():
+        assert time.monotonic() < deadline, f"{log.name} never said {words!r}"
+        time.sleep(0.05)

@@ -13,12 +13,16 @@ from rag_app.core.models import Scope, SparseVector
 from rag_app.core.settings import RagSettings
 from rag_app.db.chunks import Arm, ChunkStore
 from rag_app.db.filters import Selection
+from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
 from tests.support.live import free_port, live
 
 SCOPE: Scope = frozenset({"r1"})
 CHUNK_ID = "00000000-0000-0000-0000-000000000001"
+ASKED = [Arm((1.0, 0.0), 3), Arm(SparseVector((7,), (2.0,)), 3)]
+EVERYTHING = Selection(SCOPE, frozenset({"base"}))
 NOTHING = b'{"result": [], "status": "ok", "time": 0.0}'
+NO_POINTS = b'{"result": {"points": []}, "status": "ok", "time": 0.0}'
 
 
 @dataclass
@@ -28,6 +32,7 @@ class FailingQdrant:
     failures: list[tuple[int, bytes, dict[str, str]]] = field(default_factory=list)
     calls: int = 0
     keys: list[str | None] = field(default_factory=list)
+    request_ids: list[str | None] = field(default_factory=list)
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -36,7 +41,9 @@ class FailingQdrant:
         async def answer(path: str, request: Request) -> Response:
             self.calls += 1
             self.keys.append(request.headers.get("api-key"))
-            status, body, headers = self.failures.pop(0) if self.failures else (200, NOTHING, {})
+            self.request_ids.append(request.headers.get(REQUEST_ID_HEADER))
+            nothing = NO_POINTS if path.endswith("scroll") else NOTHING
+            status, body, headers = self.failures.pop(0) if self.failures else (200, nothing, {})
             return Response(body, status, headers, "application/json")
 
         return app
@@ -76,19 +83,21 @@ async def test_a_status_becomes_a_word(
 ) -> None:
     qdrant.failures = [(status, b'{"status": {"error": "because"}}', headers)] * 2
     with pytest.raises(error, match=words) as caught:
-        await store.retrieve([CHUNK_ID], SCOPE)
+        await store.named(EVERYTHING, 10)
     if headers:
         assert caught.value.retry_after_s == int(headers["retry-after"])
 
 
 async def test_an_answer_of_another_shape_is_upstreams_fault(store: ChunkStore, qdrant: FailingQdrant) -> None:
-    qdrant.failures = [(200, b'{"result": "nonsense"}', {})]
-    with pytest.raises(Upstream, match="something else than its API says"):
-        await store.retrieve([CHUNK_ID], SCOPE)
-
-
-ASKED = [Arm((1.0, 0.0), 3), Arm(SparseVector((7,), (2.0,)), 3)]
-EVERYTHING = Selection(SCOPE, frozenset({"base"}))
+    for call in (
+        store.named(EVERYTHING, 10),
+        store.retrieve([CHUNK_ID], SCOPE),
+        store.cosines((1.0, 0.0), [CHUNK_ID], SCOPE),
+    ):
+        qdrant.failures = [(200, b'{"result": "nonsense"}', {})]
+        with pytest.raises(Upstream, match="something else than its API says"):
+            await call
+    await store.close()
 
 
 @pytest.mark.parametrize(
@@ -104,10 +113,23 @@ EVERYTHING = Selection(SCOPE, frozenset({"base"}))
 async def test_a_query_fails_in_the_same_words(
     store: ChunkStore, qdrant: FailingQdrant, status: int, body: bytes, error: type[ServiceError], words: str
 ) -> None:
-    qdrant.failures = [(status, body, {})] * 2
-    with pytest.raises(error, match=words):
-        await store.query(ASKED, EVERYTHING)
+    for call in (store.query(ASKED, EVERYTHING), store.retrieve([CHUNK_ID], SCOPE)):
+        qdrant.failures = [(status, body, {})] * 2
+        with pytest.raises(error, match=words):
+            await call
     await store.close()
+
+
+async def test_every_call_carries_the_request_id(store: ChunkStore, qdrant: FailingQdrant) -> None:
+    token = request_id.set("trace-7")
+    try:
+        await store.query(ASKED, EVERYTHING)
+        await store.retrieve([CHUNK_ID], SCOPE)
+        await store.named(EVERYTHING, 10)
+    finally:
+        request_id.reset(token)
+        await store.close()
+    assert qdrant.request_ids == ["trace-7"] * 3
 
 
 async def test_every_call_carries_the_key(qdrant: FailingQdrant) -> None:
@@ -116,21 +138,26 @@ async def test_every_call_carries_the_key(qdrant: FailingQdrant) -> None:
         store = ChunkStore(RagSettings(_env_file=None, qdrant_port=port, qdrant_api_key=SecretStr("sesame")))
         assert await store.query(ASKED, EVERYTHING) == []
         assert await store.retrieve([CHUNK_ID], SCOPE) == []
+        assert await store.named(EVERYTHING, 10) == []
         await store.close()
-    assert qdrant.keys == ["sesame", "sesame"]
+    assert qdrant.keys == ["sesame"] * 3
 
 
 async def test_a_restart_is_hidden_by_one_retry(store: ChunkStore, qdrant: FailingQdrant) -> None:
-    qdrant.failures = [(503, b"{}", {})]
-    assert await store.retrieve([CHUNK_ID], SCOPE) == []
-    assert qdrant.calls == 2
+    for call in (store.retrieve([CHUNK_ID], SCOPE), store.named(EVERYTHING, 10)):
+        qdrant.failures, qdrant.calls = [(503, b"{}", {})], 0
+        assert await call == []
+        assert qdrant.calls == 2
+    await store.close()
 
 
 async def test_a_refusal_is_not_retried(store: ChunkStore, qdrant: FailingQdrant) -> None:
-    qdrant.failures = [(400, b"{}", {})] * 5
-    with pytest.raises(Upstream):
-        await store.retrieve([CHUNK_ID], SCOPE)
-    assert qdrant.calls == 1
+    for call in (store.retrieve([CHUNK_ID], SCOPE), store.named(EVERYTHING, 10)):
+        qdrant.failures, qdrant.calls = [(400, b"{}", {})] * 5, 0
+        with pytest.raises(Upstream):
+            await call
+        assert qdrant.calls == 1
+    await store.close()
 
 
 async def test_nobody_there_names_the_settings_and_when_to_come_back() -> None:
