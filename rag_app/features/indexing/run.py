@@ -128,8 +128,16 @@ class IndexRun:
         await self._settle(found)
 
     def _walk(self, folder: Path) -> list[Found]:
-        repository, limit = self._repository, self._tools.settings.max_file_bytes
-        return list(walk(folder, max_file_bytes=limit, include=repository.include, exclude=repository.exclude))
+        repository, settings = self._repository, self._tools.settings
+        return list(
+            walk(
+                folder,
+                max_file_bytes=settings.max_file_bytes,
+                include=repository.include,
+                exclude=repository.exclude,
+                own_data=settings.data_dir.resolve(),
+            )
+        )
 
     def _is_unchanged(self, entry: Found) -> bool:
         row = self._known.get(entry.path)

@@ -16,7 +16,7 @@ MAX_URL_CHARS = 2_000
 def allowed_folder(path: str, roots: Sequence[Path]) -> Path:
     """The folder that `path` leads to, links and ".." resolved.
 
-    ValidationFailed where it does not exist, is no folder, or lies outside of the allowed roots.
+    ValidationFailed where it does not exist, is no folder, is a bare git repository or lies outside of the roots.
     """
     if "\0" in path or not path.strip():
         raise ValidationFailed(f"source.path: {path!r} is not a path")
@@ -26,6 +26,7 @@ def allowed_folder(path: str, roots: Sequence[Path]) -> Path:
             raise ValidationFailed(f"source.path: {path!r} is not absolute; give the whole path")
         resolved = folder.resolve()
         is_folder = resolved.is_dir()
+        is_bare = all((resolved / name).exists() for name in ("HEAD", "objects", "refs"))
     except (OSError, RuntimeError) as exc:
         raise ValidationFailed(f"source.path: {path!r} cannot be followed ({type(exc).__name__})") from exc
     # First where it may lie: of what is outside we do not tell whether it exists.
@@ -36,6 +37,8 @@ def allowed_folder(path: str, roots: Sequence[Path]) -> Path:
         )
     if not is_folder:
         raise ValidationFailed(f"source.path: {path!r} does not exist or is not a folder")
+    if is_bare:
+        raise ValidationFailed(f"source.path: {path!r} is a bare git repository; give a work tree of it (git worktree)")
     return resolved
 
 

@@ -42,14 +42,20 @@ class Found:
 
 
 def walk(
-    root: Path, *, max_file_bytes: int, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    root: Path,
+    *,
+    max_file_bytes: int,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    own_data: Path | None = None,
 ) -> Iterator[Found]:
     """Everything below `root`, sorted within its folder. A folder that is left out counts as one and is not entered.
 
     Symbolic links are never followed; pipes, sockets and devices are never opened. include, exclude: .gitignore
-    syntax. Reasons: ignored, excluded, vendored, generated, too_large, empty, symlink, special, unreadable, bad_name.
+    syntax. own_data: a folder that is not entered, for it holds the index itself. Reasons: ignored, excluded, vendored,
+    generated, too_large, empty, symlink, special, unreadable, bad_name, own_data.
     """
-    yield from _Walk(root, max_file_bytes, include, exclude).folder("", rules_above(root))
+    yield from _Walk(root, max_file_bytes, include, exclude, own_data).folder("", rules_above(root))
 
 
 def stamp(status: os.stat_result) -> str:
@@ -65,8 +71,11 @@ def lasting_stamp(status: os.stat_result, now: float) -> str:
 class _Walk:
     """One call of walk()."""
 
-    def __init__(self, root: Path, max_file_bytes: int, include: Sequence[str], exclude: Sequence[str]):
+    def __init__(
+        self, root: Path, max_file_bytes: int, include: Sequence[str], exclude: Sequence[str], own: Path | None
+    ):
         self._root = root
+        self._own = own
         self._max_file_bytes = max_file_bytes
         self._include = globs(include) if include else None
         self._exclude = globs(exclude)
@@ -93,7 +102,9 @@ class _Walk:
                 yield self._file(path, entry, rules)
 
     def _inner(self, path: str, name: str, rules: IgnoreRules) -> Iterator[Found]:
-        if name in VENDORED:
+        if self._own == self._root / path:
+            yield Found(f"{path}/", reason="own_data")
+        elif name in VENDORED:
             yield Found(f"{path}/", reason="vendored")
         elif rules.is_ignored(path, is_folder=True):
             yield Found(f"{path}/", reason="ignored")

@@ -11,7 +11,7 @@ from rag_app.db.records import Job, JobError, Progress
 from rag_app.features.indexing.lease import RENEWED_EVERY_S, Lease
 from rag_app.features.indexing.progress import ProgressMeter
 from rag_app.features.indexing.run import IndexRun, Tools
-from service_kit.errors import ServiceError
+from service_kit.errors import ServiceError, Unavailable
 
 _log = logging.getLogger("rag_app.indexing")
 
@@ -19,6 +19,8 @@ _log = logging.getLogger("rag_app.indexing")
 POLL_S = 1.0
 # A row written ten times a second tells a watcher nothing more, and costs a sync of the disk each.
 REPORT_EVERY_S = 0.25
+# A disk is full for minutes, and each try is a line in the log.
+RETRY_S = 5.0
 
 
 class Worker:
@@ -107,8 +109,7 @@ class Worker:
                 jobs.requeue(job.id)
             raise
         except Exception as exc:
-            error = _as_error(exc, job)
-            await asyncio.to_thread(jobs.finish, job.id, "failed", meter.progress, error)
+            await self._fail(job, meter.progress, _as_error(exc, job))
             self._finished.labels("failed").inc()
         else:
             await asyncio.to_thread(jobs.finish, job.id, "succeeded", meter.progress)
@@ -116,6 +117,17 @@ class Worker:
             _log.info("indexed", extra={"job": job.id, "repository": job.repository, **_figures(meter.progress)})
         self._chunks.labels("model").inc(meter.progress.chunks_embedded)
         self._chunks.labels("cache").inc(meter.progress.chunks_reused)
+
+    async def _fail(self, job: Job, progress: Progress, error: JobError) -> None:
+        """Write why a job failed. Where the disk is full that has to wait too: a job left "running" would never end."""
+        while True:
+            try:
+                await asyncio.to_thread(self._tools.manifest.jobs.finish, job.id, "failed", progress, error)
+            except Unavailable as exc:
+                _log.warning("a failed job cannot be written down yet", extra={"job": job.id, "detail": exc.message})
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
     async def _forget_deleted(self) -> None:
         """Delete the points of repositories that were deleted while Qdrant could not be reached."""

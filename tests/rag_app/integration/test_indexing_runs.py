@@ -11,7 +11,9 @@ from rag_app.core.models import EmbeddedChunk
 from rag_app.core.tokens import term_id
 from rag_app.db.manifest import Manifest
 from rag_app.db.records import Source
+from rag_app.features.indexing import worker
 from rag_app.features.indexing.service import IndexingService
+from rag_app.features.source.service import SourceService
 from service_kit.errors import Conflict, NotFound, Unavailable, ValidationFailed
 from tests.support.indexing import Indexer, git, running_indexer
 
@@ -73,10 +75,10 @@ async def test_a_folder_is_indexed_whole(indexer: Indexer) -> None:
     chunks = await indexer.chunks(repository.id)
     assert repository.chunks == len(chunks) == job.progress.chunks_done
     assert (job.progress.files_done, job.progress.files_total) == (3, 3)
+    source = SourceService(indexer.store, indexer.manifest)
     for path in ("src/pool.py", "README.md"):
-        lines = (indexer.root / path).read_text().splitlines()
-        shown = [line for chunk in chunks if chunk.span.path == path for line in chunk.text.split("\n")]
-        assert shown == lines
+        read = await source.read(repository.id, path, frozenset({repository.id}))
+        assert f"{read.content}\n" == (indexer.root / path).read_text()
     take = next(chunk for chunk in chunks if chunk.symbol == "take")
     assert (take.kind, take.qualified_name, take.span.start_line, take.language) == ("method", "Pool.take", 9, "python")
 
@@ -405,3 +407,34 @@ async def test_outside_of_the_allowed_roots_nothing_is_registered(indexer: Index
     with pytest.raises(ValidationFailed, match="ALLOWED_ROOTS"):
         await indexer.service.register(Source("path", str(tmp_path)))
     assert indexer.manifest.all_ids() == frozenset()
+
+
+async def test_an_index_never_holds_itself(tmp_path: Path) -> None:
+    (tmp_path / "root" / "index").mkdir(parents=True)
+    async with running_indexer(tmp_path, data_dir=tmp_path / "root" / "index") as indexer:
+        old(indexer.root / "a.py", "a = 1\n")
+        old(indexer.root / "index" / "logs" / "rag.py", "b = 1\n")
+        repository, _ = await indexer.index()
+        assert (repository.files, repository.skipped) == (1, {"own_data": 1})
+
+
+async def test_a_job_that_failed_on_a_full_disk_says_so_when_there_is_room_again(
+    indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old(indexer.root / "a.py", "a = 1\n")
+    monkeypatch.setattr(worker, "RETRY_S", 0.01)
+    tries = []
+    finish = indexer.manifest.jobs.finish
+
+    def full(*words: object) -> None:
+        tries.append(words[1])
+        if len(tries) < 3:
+            raise Unavailable("database or disk is full")
+        finish(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(indexer.manifest.jobs, "finish", full)
+    indexer.tei.failures = [(500, {})] * 50
+    _, job = await indexer.index()
+    assert (job.state, tries) == ("failed", ["failed"] * 3)
+    indexer.tei.failures = []
+    assert (await indexer.index())[1].state == "succeeded"

@@ -1,9 +1,14 @@
 import os
 import socket
+import time
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given, settings
+from pathspec import GitIgnoreSpec
 
+from rag_app.features.indexing.ignore import globs
 from rag_app.features.indexing.walk import Found, walk
 from service_kit.errors import Unavailable
 
@@ -151,3 +156,27 @@ def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
     after: Found = next(walk(tmp_path, max_file_bytes=9))
     assert before.signature != after.signature
     assert before.size == 1
+
+
+_PIECE = st.sampled_from(["*", "a", "b", "ab", "?", "[ab]", "\\*", ".", "(", "/", "**/"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(pieces=st.lists(_PIECE, min_size=1, max_size=7), path=st.text("ab.(*/", min_size=1, max_size=8))
+def test_a_pattern_made_linear_matches_what_it_matched(pieces: list[str], path: str) -> None:
+    pattern = "".join(pieces)
+    try:
+        wanted = GitIgnoreSpec.from_lines([pattern]).match_file(path)
+    except ValueError:
+        return
+    assert globs([pattern]).match_file(path) == wanted
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*a" * 30 + "*b", "*(" * 30 + "*b", "*?" * 30 + "b", "*[a(]" * 30 + "*b", "a**" * 40]
+)
+def test_a_pattern_that_means_harm_costs_no_time(pattern: str) -> None:
+    begun = time.process_time()
+    for name in ("a" * 250, "(" * 250, "a/" * 1_000):
+        globs([pattern]).match_file(name)
+    assert time.process_time() - begun < 2  # forever, without the care; 10 ms with it

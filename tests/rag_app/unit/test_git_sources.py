@@ -10,6 +10,7 @@ from rag_app.features.indexing.sources import (
     without_credentials,
 )
 from service_kit.errors import ValidationFailed
+from tests.support.indexing import git
 
 
 @pytest.fixture
@@ -52,6 +53,12 @@ def test_what_is_no_folder_is_refused_by_name(root: Path, name: str) -> None:
     (root / "file.txt").write_text("x")
     with pytest.raises(ValidationFailed, match=f"{name}.*does not exist or is not a folder"):
         allowed_folder(str(root / name), [root])
+
+
+def test_a_bare_repository_is_told_from_a_work_tree(root: Path) -> None:
+    git(root, "init", "-q", "--bare", "lib")
+    with pytest.raises(ValidationFailed, match="bare git repository; give a work tree"):
+        allowed_folder(str(root / "lib"), [root])
 
 
 @pytest.mark.parametrize("path", ["lib", "", "  ", "a\0b"])
