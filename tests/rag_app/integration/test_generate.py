@@ -97,6 +97,26 @@ def test_code_that_still_does_not_parse_says_where(rag: httpx.Client, llm: Scrip
     assert len(llm.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("replies", "code", "checks"),
+    [
+        (["```bash\npip install a-long-name another\n```\n```python\nx = 1\n```"], "x = 1\n", (True, False)),
+        (["x = 1\n\nDrew on: [1]"], "x = 1", (True, False)),
+        (["Sure, I can (", "```python\nx = 1\n```"], "x = 1\n", (True, True)),
+        (["```go\npackage main\n```", "```python\nx = 1\n```"], "x = 1\n", (True, True)),
+        (['````python\nx = """\n```\n"""\n````'], 'x = """\n```\n"""\n', (True, False)),
+        (["I cannot (do that."], "I cannot (do that.", (False, True)),
+    ],
+)
+def test_odd_replies_give_the_code_that_is_in_them(
+    rag: httpx.Client, llm: ScriptedLlm, replies: list[str], code: str, checks: tuple[bool, bool]
+) -> None:
+    llm.will_say(*replies)
+    made = generate(rag, language="python")
+    assert made["code"] == code
+    assert (made["checks"]["parses"], made["checks"]["repaired"]) == checks
+
+
 def test_a_reply_without_any_code_is_the_models_failure(rag: httpx.Client, llm: ScriptedLlm) -> None:
     llm.will_say("```python\n```")
     answer = rag.post("/v1/generate", json={"instruction": "x"})
