@@ -1,6 +1,7 @@
 """The commands of `code-assistant`, each in a file beside this one; failures end here."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,7 +39,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def _write_in_any_encoding() -> None:
-    """Code holds characters that a terminal's encoding may lack: they become `?` there, and no failure."""
+    """Code holds characters that a terminal's encoding may lack: they become `?` there, and no failure.
+
+    A stream that was closed (`>&-`) is None in Python; what goes there goes nowhere.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  it is open as long as the process lives
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -114,7 +114,8 @@ def show_code(
     # One line more costs less room than to say that there is one.
     shown = lines if most_lines is None or len(lines) <= most_lines + 1 else lines[:most_lines]
     if out.is_terminal:
-        out.print(_highlighted("\n".join(shown), language, start_line))
+        # The console's own soft wrap would have rich cut the lines at the terminal's edge.
+        out.print(_highlighted("\n".join(shown), language, start_line), soft_wrap=False)
     else:
         emit("".join(f"{number:>5}  {line}\n" for number, line in enumerate(shown, start=start_line)))
     if len(shown) < len(lines):

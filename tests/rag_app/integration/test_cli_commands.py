@@ -311,6 +311,21 @@ def test_index_of_a_folder_that_was_broken_off_goes_on_with_an_estimate(cli: Cli
     assert "0 files, about 0 chunks" in err
 
 
+def test_long_lines_are_wrapped_and_not_cut_on_a_narrow_terminal(
+    cli: Cli, rag: FakeRag, monkeypatch: pytest.MonkeyPatch, terminal: None
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    rag.hits = [hit("a.py", 1, "x = " + "value + " * 20 + "last")]
+    assert "last" in cli("search", "x").out
+
+
+def test_a_closed_standard_output_is_no_failure(rag: FakeRag) -> None:
+    with live(rag.app()) as url:
+        command = f"{sys.executable} -m rag_app.cli.main search x --server {url} >&-"
+        ended = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_characters_that_the_terminal_cannot_show_are_replaced(rag: FakeRag) -> None:
     rag.hits = [hit("a.py", 1, "x = 'é→'")]
     with live(rag.app()) as url:
