@@ -27,6 +27,13 @@ _GENERATED = (
     "podfile.lock",
 )
 
+# Tables, drawings and translations: a third of Django's chunks were .po files, and none was a good answer. A notebook's
+# lines are JSON with pictures in it; its cells have no lines of their own that a citation could name.
+_DATA = ("*.csv", "*.tsv", "*.svg", "*.po", "*.pot", "*.ipynb", "*.geojson")
+# These are configuration while somebody writes them by hand.
+_DATA_WHEN_LARGE = (".json", ".jsonl", ".xml", ".yaml", ".yml")
+LARGE_DATA_BYTES = 100_000
+
 # A file younger than this when it was read may change again without its times changing (git's "racily clean").
 RACY_S = 2.0
 
@@ -53,7 +60,7 @@ def walk(
 
     Symbolic links are never followed; pipes, sockets and devices are never opened. include, exclude: .gitignore
     syntax. own_data: a folder that is not entered, for it holds the index itself. Reasons: ignored, excluded, vendored,
-    generated, too_large, empty, symlink, special, unreadable, bad_name, own_data.
+    generated, data, too_large, empty, symlink, special, unreadable, bad_name, own_data.
     """
     yield from _Walk(root, max_file_bytes, include, exclude, own_data).folder("", rules_above(root))
 
@@ -129,8 +136,14 @@ class _Walk:
             return "symlink"
         if not stat.S_ISREG(status.st_mode):
             return "special"
-        if any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in _GENERATED):
+        lower = name.lower()
+        if any(fnmatch.fnmatchcase(lower, pattern) for pattern in _GENERATED):
             return "generated"
+        is_large = status.st_size > LARGE_DATA_BYTES
+        if any(fnmatch.fnmatchcase(lower, pattern) for pattern in _DATA) or (
+            is_large and lower.endswith(_DATA_WHEN_LARGE)
+        ):
+            return "data"
         if status.st_size > self._max_file_bytes:
             return "too_large"
         return "empty" if status.st_size == 0 else None

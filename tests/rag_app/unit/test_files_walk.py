@@ -95,6 +95,17 @@ def test_generated_empty_and_large_files_are_left_out(tmp_path: Path) -> None:
     }
 
 
+def test_what_is_data_and_not_code_is_left_out(tmp_path: Path) -> None:
+    large = "x" * 100_001
+    put(
+        tmp_path, **{"a.csv": "1,2", "logo.SVG": "<svg/>", "de.po": 'msgid "a"', "nb.ipynb": "{}", "package.json": "{}"}
+    )
+    put(tmp_path, **{"cities.json": large, "ci.yml": "on: push", "long.py": large})
+    reached = found(tmp_path, max_file_bytes=1_000_000)
+    left_out = {"a.csv", "logo.SVG", "de.po", "nb.ipynb", "cities.json"}
+    assert reached == {path: "data" if path in left_out else None for path in reached}
+
+
 def test_links_are_never_followed(tmp_path: Path) -> None:
     put(tmp_path, **{"outside/secret.py": "x", "root/a.py": "x"})
     root = tmp_path / "root"
