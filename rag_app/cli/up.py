@@ -96,15 +96,19 @@ def _start(plan: Plan, processes: Processes) -> None:
     out = error_console()
     if out.is_terminal:
         with out.status("waiting until all can serve; the first start prepares the model") as status:
-            processes.wait_ready(lambda service, took_s: _tell_ready(service, took_s, status))
+            processes.wait_ready(lambda service, took_s: _tell_ready(service, took_s, status), on_wait=_tell_waiting)
     else:
-        processes.wait_ready(_tell_ready)
+        processes.wait_ready(_tell_ready, on_wait=_tell_waiting)
     if any(service.module == "llm_service" for service in plan.services) and not _is_model_set(plan):
         say(_NO_MODEL)
 
 
 def _tell_ready(service: Service, took_s: float, status: Status | None = None) -> None:
     say(f"  {service.module} ready after {took_s:.1f} s")
+
+
+def _tell_waiting(service: Service, reason: str) -> None:
+    say(f"  {service.module} is not ready: {reason}")
 
 
 def _serve(plan: Plan, processes: Processes) -> None:

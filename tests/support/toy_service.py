@@ -1,9 +1,10 @@
 """A service of a few lines for tests of `up`: `python -m tests.support.toy_service`, under any of four names.
 
-PORT_<NAME> and TOY_<NAME> tell it what to do: "serve", "die" (say why, end with 3), "hang" (never be ready), "stubborn"
-(ignore SIGTERM), "late_death" (serve, then end after a second), "parent" (serve, with a child process of its own).
+PORT_<NAME> and TOY_<NAME> tell it what to do: "serve", "die" (say why, end with 3), "hang" (never be ready), "full"
+(answer that the disk is full), "stubborn" (ignore SIGTERM), "late_death" (serve, then end after a second), "parent" (serve, with a child process of its own).
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -14,9 +15,15 @@ from pathlib import Path
 
 
 class _Answer(BaseHTTPRequestHandler):
+    how = "serve"
+
     def do_GET(self) -> None:
-        self.send_response(200)
+        is_full = type(self).how == "full"
+        self.send_response(503 if is_full else 200)
         self.end_headers()
+        if is_full:
+            check = {"name": "model", "ok": False, "detail": "the disk is full", "required": True}
+            self.wfile.write(json.dumps({"status": "not_ready", "checks": [check]}).encode())
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Nothing is logged."""
@@ -29,6 +36,7 @@ def run(name: str) -> None:
     if how == "die":
         sys.stderr.write("the model cannot be read\n")
         sys.exit(3)
+    _Answer.how = how
     if how == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if how == "parent":

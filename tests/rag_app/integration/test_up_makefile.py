@@ -105,3 +105,14 @@ def test_an_install_that_fails_leaves_no_stamp_and_is_taken_up_again(checkout: P
     (checkout / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 7\n")
     assert make(checkout, "run").returncode != 0
     assert not (checkout / ".venv" / "run.stamp").exists()
+
+
+def test_pip_is_quiet_in_a_log_and_shows_its_progress_on_a_terminal(checkout: Path) -> None:
+    change_a_dependency(checkout)
+    assert "<-q>" in make(checkout, "setup").stdout
+    change_a_dependency(checkout)
+    master, terminal = os.openpty()
+    with os.fdopen(master), os.fdopen(terminal, "w") as on_terminal:
+        shown = subprocess.run(["make", "setup"], cwd=checkout, stdout=subprocess.PIPE, stderr=on_terminal, text=True)
+    assert "<install>" in shown.stdout
+    assert "<-q>" not in shown.stdout

@@ -109,6 +109,13 @@ def test_a_port_that_is_bound_but_not_listening_is_taken_too(toys: Toys) -> None
             toys.processes().check_ports()
 
 
+def test_a_data_folder_that_cannot_be_written_is_told_with_its_setting(toys: Toys) -> None:
+    (toys.folder / "logs").write_text("a file where a folder should be")
+    with pytest.raises(Failure, match=r"logs cannot be written \(File exists\); set DATA_DIR") as told:
+        run(toys.plan(), None, "", once=True)
+    assert told.value.exit_code == 2
+
+
 def test_a_service_that_dies_early_ends_the_start_with_its_code_and_the_end_of_its_log(toys: Toys) -> None:
     toys.behave("beta", "die")
     with pytest.raises(Failure) as told:
@@ -127,6 +134,21 @@ def test_a_service_that_is_never_ready_is_given_up(toys: Toys) -> None:
         processes.wait_ready(lambda service, took_s: None, within_s=2)
     processes.stop()
     assert not is_alive(toys.pid("beta"))
+
+
+def test_what_a_service_lacks_is_told_once_while_it_is_waited_for(toys: Toys) -> None:
+    toys.behave("beta", "full")
+    processes, told = toys.processes(), list[tuple[str, str]]()
+    processes.start()
+    with pytest.raises(Failure, match="toy_beta was not ready"):
+        processes.wait_ready(
+            lambda service, took_s: None,
+            within_s=4,
+            on_wait=lambda service, reason: told.append((service.module, reason)),
+            told_after_s=0,
+        )
+    processes.stop()
+    assert told == [("toy_beta", "the disk is full")]
 
 
 def test_a_service_that_dies_while_serving_ends_the_rest_and_tells_why(toys: Toys) -> None:
