@@ -1,7 +1,8 @@
 """A service of a few lines for tests of `up`: `python -m tests.support.toy_service`, under any of four names.
 
 PORT_<NAME> and TOY_<NAME> tell it what to do: "serve", "die" (say why, end with 3), "hang" (never be ready), "full"
-(answer that the disk is full), "stubborn" (ignore SIGTERM), "late_death" (serve, then end after a second), "parent" (serve, with a child process of its own).
+(answer that the disk is full), "stubborn" (ignore SIGTERM), "late_death" (serve, then end after a second), "parent"
+(serve, with a child process of its own).
 """
 
 import json
