@@ -105,7 +105,7 @@ class IndexingService:
 
     def job(self, identifier: str, scope: Scope) -> Job:
         """One job."""
-        job = self._manifest.jobs.get(identifier)
+        job = self._worker.unwritten.get(identifier) or self._manifest.jobs.get(identifier)
         if job.repository not in scope:
             raise NotFound(f"no job {identifier!r}; it may have gone with its repository")
         return job

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -32,6 +33,7 @@ class Worker:
         self._lease = Lease(tools.manifest.jobs)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.unwritten: dict[str, Job] = {}
         self._finished = Counter("indexing_jobs", "Jobs that ended, by state.", ["state"], registry=registry)
         self._chunks = Counter(
             "indexing_chunks", "Chunks that got their vector, from the model or the cache.", ["source"],
@@ -59,6 +61,9 @@ class Worker:
             while True:
                 try:
                     await self._as_indexer()
+                except Unavailable as exc:
+                    _log.warning("the indexer waits", extra={"detail": exc.message})
+                    await asyncio.sleep(RETRY_S)
                 except Exception:
                     _log.exception("the indexer stumbled; it goes on")
                 self._wake.clear()
@@ -90,12 +95,19 @@ class Worker:
         running = asyncio.create_task(self._run(job))
         try:
             while not (await asyncio.wait({running}, timeout=RENEWED_EVERY_S))[0]:
-                if not await asyncio.to_thread(self._lease.take):
+                if not await self._renew():
                     _log.warning("another process took the lease", extra={"job": job.id})
                     break
         finally:
             running.cancel()
             await asyncio.wait({running})
+
+    async def _renew(self) -> bool:
+        """False where another process has the lease. Where the manifest cannot be written, no other can take it."""
+        try:
+            return await asyncio.to_thread(self._lease.take)
+        except Unavailable:
+            return True
 
     async def _run(self, job: Job) -> None:
         meter = ProgressMeter(_Throttled(self._tools, job))
@@ -119,15 +131,19 @@ class Worker:
         self._chunks.labels("cache").inc(meter.progress.chunks_reused)
 
     async def _fail(self, job: Job, progress: Progress, error: JobError) -> None:
-        """Write why a job failed. Where the disk is full that has to wait too: a job left "running" would never end."""
-        while True:
-            try:
-                await asyncio.to_thread(self._tools.manifest.jobs.finish, job.id, "failed", progress, error)
-            except Unavailable as exc:
-                _log.warning("a failed job cannot be written down yet", extra={"job": job.id, "detail": exc.message})
-                await asyncio.sleep(RETRY_S)
-            else:
-                return
+        """Write why a job failed. Where the disk is full that waits too, and `unwritten` tells it until then."""
+        self.unwritten[job.id] = replace(job, state="failed", progress=progress, error=error, finished_at=time.time())
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(self._tools.manifest.jobs.finish, job.id, "failed", progress, error)
+                except Unavailable as exc:
+                    _log.warning("a failed job cannot be written yet", extra={"job": job.id, "detail": exc.message})
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    return
+        finally:
+            del self.unwritten[job.id]
 
     async def _forget_deleted(self) -> None:
         """Delete the points of repositories that were deleted while Qdrant could not be reached."""

@@ -418,23 +418,25 @@ async def test_an_index_never_holds_itself(tmp_path: Path) -> None:
         assert (repository.files, repository.skipped) == (1, {"own_data": 1})
 
 
-async def test_a_job_that_failed_on_a_full_disk_says_so_when_there_is_room_again(
+async def test_a_job_that_failed_on_a_full_disk_says_so_at_once_and_is_written_when_there_is_room(
     indexer: Indexer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old(indexer.root / "a.py", "a = 1\n")
     monkeypatch.setattr(worker, "RETRY_S", 0.01)
-    tries = []
+    has_room = False
     finish = indexer.manifest.jobs.finish
 
     def full(*words: object) -> None:
-        tries.append(words[1])
-        if len(tries) < 3:
+        if not has_room:
             raise Unavailable("database or disk is full")
         finish(*words)  # type: ignore[arg-type]
 
     monkeypatch.setattr(indexer.manifest.jobs, "finish", full)
     indexer.tei.failures = [(500, {})] * 50
     _, job = await indexer.index()
-    assert (job.state, tries) == ("failed", ["failed"] * 3)
+    assert (job.state, job.error and job.error.code) == ("failed", "upstream")
+    assert indexer.manifest.jobs.get(job.id).state == "running"
     indexer.tei.failures = []
+    has_room = True
     assert (await indexer.index())[1].state == "succeeded"
+    assert indexer.manifest.jobs.get(job.id).state == "failed"
