@@ -83,7 +83,7 @@ async def test_a_client_that_leaves_while_it_sends_its_body_asks_nothing(start: 
     upstream = UnrulyLlm([hang])
     url = httpx.URL(start(upstream))
     _, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{")
     await writer.drain()
     await asyncio.sleep(0.1)
     writer.close()
