@@ -38,10 +38,10 @@ from rag_app.features.indexing.sources import allowed_folder
 from rag_app.features.indexing.walk import Found, walk
 from service_kit.errors import ValidationFailed
 
-# Files that go through the pipeline together: enough chunks for full batches of the model, little enough that a
-# killed run loses seconds of work.
-BATCH_FILES = 40
-BATCH_BYTES = 300_000
+# Files that go through the pipeline together: enough chunks for a few batches of the model, little enough that progress
+# moves every few seconds and a killed run loses no more.
+BATCH_FILES = 12
+BATCH_BYTES = 100_000
 # One batch is embedded while the next is read and split.
 BATCHES_AT_ONCE = 2
 

@@ -27,12 +27,15 @@ _GENERATED = (
     "podfile.lock",
 )
 
-# Tables, drawings and translations: a third of Django's chunks were .po files, and none was a good answer. A notebook's
+# Tables, drawings and translations: a sixth of Django's chunks were its .po files. A notebook's
 # lines are JSON with pictures in it; its cells have no lines of their own that a citation could name.
 _DATA = ("*.csv", "*.tsv", "*.svg", "*.po", "*.pot", "*.ipynb", "*.geojson")
 # These are configuration while somebody writes them by hand.
 _DATA_WHEN_LARGE = (".json", ".jsonl", ".xml", ".yaml", ".yml")
 LARGE_DATA_BYTES = 100_000
+
+# People's trees are a tenth as deep; recursion ends at about 490 folders.
+MAX_DEPTH = 200
 
 # A file younger than this when it was read may change again without its times changing (git's "racily clean").
 RACY_S = 2.0
@@ -60,7 +63,7 @@ def walk(
 
     Symbolic links are never followed; pipes, sockets and devices are never opened. include, exclude: .gitignore
     syntax. own_data: a folder that is not entered, for it holds the index itself. Reasons: ignored, excluded, vendored,
-    generated, data, too_large, empty, symlink, special, unreadable, bad_name, own_data.
+    generated, data, too_large, empty, symlink, special, unreadable, bad_name, too_deep, own_data.
     """
     yield from _Walk(root, max_file_bytes, include, exclude, own_data).folder("", rules_above(root))
 
@@ -111,6 +114,8 @@ class _Walk:
     def _inner(self, path: str, name: str, rules: IgnoreRules) -> Iterator[Found]:
         if self._own == self._root / path:
             yield Found(f"{path}/", reason="own_data")
+        elif path.count("/") >= MAX_DEPTH:
+            yield Found(f"{path}/", reason="too_deep")
         elif name in VENDORED:
             yield Found(f"{path}/", reason="vendored")
         elif rules.is_ignored(path, is_folder=True):

@@ -106,6 +106,17 @@ def test_what_is_data_and_not_code_is_left_out(tmp_path: Path) -> None:
     assert reached == {path: "data" if path in left_out else None for path in reached}
 
 
+def test_a_tree_deeper_than_any_is_left_where_it_gets_absurd(tmp_path: Path) -> None:
+    put(tmp_path, **{"d/" * 200 + "a.py": "x", "d/" * 1_000 + "b.py": "x"})
+    assert found(tmp_path) == {"d/" * 200 + "a.py": None, "d/" * 201: "too_deep"}
+
+
+def test_odd_names_are_names(tmp_path: Path) -> None:
+    odd = {"n" * 252 + ".py", "--output=x.py", "A.py", "a.py", "sp ace.py", "tab\t.py", "日本.py", "'\".py"}
+    put(tmp_path, **dict.fromkeys(odd, "x"), **{"two\nlines.py": "x"})
+    assert found(tmp_path) == {**dict.fromkeys(odd, None), "two\nlines.py": "bad_name"}
+
+
 def test_links_are_never_followed(tmp_path: Path) -> None:
     put(tmp_path, **{"outside/secret.py": "x", "root/a.py": "x"})
     root = tmp_path / "root"
