@@ -4,6 +4,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry
 
@@ -95,7 +96,8 @@ class IndexingService:
         """
         self._manifest.repository(identifier, scope)
         self._manifest.delete(identifier)
-        await asyncio.to_thread(shutil.rmtree, self._settings.data_dir / "clones" / identifier, ignore_errors=True)
+        with suppress(RecursionError):  # a tree of a thousand folders in each other stays on the disk
+            await asyncio.to_thread(shutil.rmtree, self._settings.data_dir / "clones" / identifier, ignore_errors=True)
         try:
             await self._store.delete_repository(identifier)
         except ServiceError as exc:
