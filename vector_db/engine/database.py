@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from service_kit.errors import Unavailable
 from vector_db.engine.collection import Collection
+from vector_db.engine.files import LEAST_FREE_BYTES, free_bytes
 from vector_db.engine.store import Store
 from vector_db.engine.writer import Flushable, Writer
 
@@ -19,9 +21,11 @@ READERS = 2
 class Database:
     """Async over the store. Opened and closed by the app's lifespan."""
 
-    def __init__(self, folder: Path):
-        """Opens nothing, starts nothing."""
+    def __init__(self, folder: Path, free: Callable[[Path], int] = free_bytes):
+        """free: how much room a folder's volume has, in bytes. Opens nothing, starts nothing."""
         self.store = Store(folder)
+        self._folder = folder
+        self._free = free
         self._writer = Writer()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="vector_db-reader")
 
@@ -43,6 +47,17 @@ class Database:
     async def read(self, action: Callable[[], T]) -> T:
         """Run `action` in a reader's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, action)
+
+    async def grow(self, action: Callable[[], T], target: Flushable | None = None) -> T:
+        """As write(), for what takes room; fails with Unavailable where the disk is nearly full."""
+        free = await asyncio.to_thread(self._free, self._folder)
+        if free < LEAST_FREE_BYTES:
+            raise Unavailable(
+                f"the disk of {self._folder} has {free >> 20} MB left, and {LEAST_FREE_BYTES >> 20} MB are kept free: "
+                "make room, or set VECTOR_DB_DIR (or DATA_DIR) to another disk",
+                retry_after_s=30,
+            )
+        return await self.write(action, target)
 
     async def write(self, action: Callable[[], T], target: Flushable | None = None) -> T:
         """Run `action` in the writer's thread; returns when `target` is flushed.

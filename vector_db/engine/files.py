@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,20 @@ from typing import Any
 import orjson
 
 from service_kit.errors import Conflict
+
+# Edge writes through memory maps, and a map that meets a full disk ends the process (SIGBUS, seen on a full volume).
+# What grows is therefore refused while there is still room for a group of writes and the maps that it may add.
+LEAST_FREE_BYTES = 256 << 20
+
+
+def free_bytes(folder: Path) -> int:
+    """What the volume of `folder` has left."""
+    return shutil.disk_usage(folder).free
+
+
+def size_bytes(folder: Path) -> int:
+    """What the files of `folder` take on the disk; maps are sparse, so that their lengths say more."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def write_json(path: Path, value: Any) -> None:

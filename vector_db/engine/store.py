@@ -19,7 +19,7 @@ from qdrant_client.http import models
 from service_kit.errors import Conflict, NotFound
 from vector_db.core.names import check_name
 from vector_db.engine.collection import Collection
-from vector_db.engine.files import lock_folder, sync_folder, write_json
+from vector_db.engine.files import LEAST_FREE_BYTES, free_bytes, lock_folder, size_bytes, sync_folder, write_json
 
 _log = logging.getLogger("vector_db.store")
 
@@ -65,6 +65,10 @@ class Store:
         a kill leaves the old or the new. Where it fails, say because the disk is full, the old stays.
         """
         if not collection.is_mostly_deleted:
+            return collection
+        # A copy of it, and at most as much again while the copy is rewritten.
+        if free_bytes(self._folder) < LEAST_FREE_BYTES + 2 * size_bytes(collection.folder):
+            _log.warning("not vacuumed: the disk is nearly full", extra={"collection": collection.name})
             return collection
         started = time.perf_counter()
         collection.close()

@@ -31,7 +31,7 @@ class CollectionService:
 
     async def create(self, name: str, request: models.CreateCollection) -> bool:
         """A new, empty collection; fails with Conflict, NotSupported or ValidationFailed."""
-        await self._database.write(lambda: self._store.create(name, request))
+        await self._database.grow(lambda: self._store.create(name, request))
         return True
 
     async def delete(self, name: str) -> bool:
@@ -70,7 +70,7 @@ class CollectionService:
             raise ValidationFailed("field_name: it is empty; name a payload field")
         collection = self._database.collection(name)
         action = collection.create_index(request.field_name, index_params(request.field_schema))
-        return outcome(await self._database.write(action, collection))
+        return outcome(await self._database.grow(action, collection))
 
     async def delete_index(self, name: str, field: str) -> dict[str, Any]:
         """Drop a payload field's index; fails with NotFound where there is no such collection."""

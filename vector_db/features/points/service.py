@@ -22,7 +22,7 @@ class PointService:
         """Insert or replace points, all or none; returns when they are on disk."""
         collection = self._database.collection(name)
         action = await self._database.read(lambda: collection.upsert(operation))
-        return outcome(await self._database.write(action, collection))
+        return outcome(await self._database.grow(action, collection))
 
     async def delete(self, name: str, selector: models.PointsSelector) -> dict[str, Any]:
         """Delete points by ids or by filter; returns when that is on disk."""
