@@ -123,3 +123,9 @@ def _wait_for_line(log: Path, words: str, within_s: float = 10) -> None:
     while words not in log.read_text():
         assert time.monotonic() < deadline, f"{log.name} never said {words!r}"
         time.sleep(0.05)
+
+
+def test_an_index_job_is_in_the_logs_of_each_service_it_passed(stack: Stack, flask: Path) -> None:
+    job = json.loads(stack.cli("index", str(flask), "--json").stdout)["job"]["id"]
+    assert job in (stack.folder / "rag_app.log").read_text()
+    assert job in (stack.folder / "vector_db.log").read_text()

@@ -12,6 +12,7 @@ from rag_app.db.records import Job, JobError, Progress
 from rag_app.features.indexing.lease import RENEWED_EVERY_S, Lease
 from rag_app.features.indexing.progress import ProgressMeter
 from rag_app.features.indexing.run import IndexRun, Tools
+from service_kit.context import request_id
 from service_kit.errors import ServiceError, Unavailable
 
 _log = logging.getLogger("rag_app.indexing")
@@ -110,6 +111,7 @@ class Worker:
             return True
 
     async def _run(self, job: Job) -> None:
+        request_id.set(job.id)  # in this task: the logs of every service that the job passes name it
         meter = ProgressMeter(_Throttled(self._tools, job))
         jobs = self._tools.manifest.jobs
         try:

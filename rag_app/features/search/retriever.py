@@ -31,6 +31,7 @@ from rag_app.features.search.query import (
 )
 from rag_app.features.search.ranking import Ranked
 from rag_app.features.search.relevance import coverage
+from rag_app.features.search.shown import shown
 from service_kit.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Upstream
 
 # What makes the dense arm stand aside: the embedding service is down, late, full, or answers wrongly.
@@ -183,7 +184,7 @@ class CodeRetriever(BaseRetriever):
         found, cosines = await asyncio.gather(
             self._store.retrieve(ids, self._scope), self._missing_cosines(run, ranked)
         )
-        chunks = {chunk.id: chunk for chunk in found}
+        chunks = {chunk.id: shown(chunk) for chunk in found}
         refs = {(state.repository, state.layer): state for state in run.states}
         hits = []
         for one in ranked:

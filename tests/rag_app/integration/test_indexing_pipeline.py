@@ -62,7 +62,7 @@ async def test_files_go_in_and_embedded_chunks_come_out(embedder: ServiceEmbedde
     pipeline = await pipeline_of(embedder, cache, [])
     nodes = await pipeline.arun(documents=[document("r", "src/x.py", "b1", TEXT)])
     first, second = (embedded_chunk(node) for node in nodes)
-    assert (first.chunk.symbol, first.chunk.span.start_line, first.chunk.span.end_line) == ("a", 1, 3)
+    assert (first.chunk.symbol, first.chunk.span.start_line, first.chunk.span.end_line) == ("a", 1, 5)
     assert (second.chunk.text, second.chunk.blob, second.chunk.layer) == ("def b():\n    return a()", "b1", "base")
     assert second.sparse == document_vector(document_terms("src/x.py", "b", second.chunk.text))
     embedded = nodes[1].get_content(MetadataMode.EMBED)

@@ -31,16 +31,14 @@ def outline_of(path: str, text: str, window: int = 1_000) -> list[tuple[str, str
 
 
 def assert_whole(text: str, passages: list[Passage]) -> None:
-    """Every line that is not empty is shown once, in order, as it is in the file, and so is the last line."""
+    """Every line is shown once, in order, as it is in the file."""
     lines = text.removesuffix("\n").split("\n")
-    position = 0
+    assert [line for passage in passages for line in passage.text.split("\n")] == lines
+    position = 1
     for passage in passages:
-        shown = passage.text.split("\n")
-        assert not any(lines[position : passage.start_line - 1])
-        assert shown == lines[passage.start_line - 1 : passage.end_line]
-        assert passage.end_line == len(lines) or shown[-1]
-        position = passage.end_line
-    assert position == len(lines)
+        assert passage.start_line == position
+        assert passage.text.count("\n") == passage.end_line - passage.start_line
+        position = passage.end_line + 1
 
 
 PYTHON = '''"""Pools."""
@@ -80,13 +78,13 @@ if __name__ == "__main__":
 
 def test_python_is_cut_by_function_method_and_class() -> None:
     assert outline_of("pool.py", PYTHON) == [
-        ("block", "", 1, 4),
-        ("class", "Pool", 7, 12),
-        ("method", "Pool.free", 14, 17),
+        ("block", "", 1, 6),
+        ("class", "Pool", 7, 13),
+        ("method", "Pool.free", 14, 18),
         ("class", "Pool.Inner", 19, 19),
-        ("method", "Pool.Inner.close", 20, 21),
+        ("method", "Pool.Inner.close", 20, 23),
         ("function", "main", 24, 28),
-        ("block", "", 31, 32),
+        ("block", "", 29, 32),
     ]
     assert_whole(PYTHON, chunks_of("pool.py", PYTHON))
 
@@ -152,7 +150,7 @@ def test_a_language_is_known_by_name_else_by_its_first_line(path: str, first_lin
 
 def test_comments_and_decorators_belong_to_what_they_stand_above() -> None:
     text = "int x; // not of f\n\n// The f.\n// More.\nint f() {\n  return 1;\n}\n"
-    assert outline_of("a.c", text) == [("block", "", 1, 1), ("function", "f", 3, 7)]
+    assert outline_of("a.c", text) == [("block", "", 1, 2), ("function", "f", 3, 7)]
     assert "The f." in chunks_of("a.c", text)[1].embedded.split("\n")[:4]
     remark = "int x; // of x\nint f() {\n  return 1;\n}\n"
     assert outline_of("a.c", remark) == [("block", "", 1, 1), ("function", "f", 2, 4)]
@@ -247,9 +245,9 @@ Words {filler}
 
 def test_markdown_is_cut_by_its_headings() -> None:
     assert outline_of("README.md", MARKDOWN) == [
-        ("block", "", 1, 1),
-        ("section", "Guide", 3, 5),
-        ("section", "Guide > Install", 7, 12),
+        ("block", "", 1, 2),
+        ("section", "Guide", 3, 6),
+        ("section", "Guide > Install", 7, 13),
         ("section", "Guide > Underlined", 14, 17),
     ]
     assert_whole(MARKDOWN, chunks_of("README.md", MARKDOWN))
@@ -313,7 +311,7 @@ _LINE = st.one_of(
     window=st.integers(12, 80),
     newline_tokens=st.integers(0, 1),
 )
-def test_every_line_that_is_not_empty_is_in_one_chunk_and_no_chunk_is_over_the_window(
+def test_every_line_is_in_one_chunk_and_no_chunk_is_over_the_window(
     lines: list[str], path: str, window: int, newline_tokens: int
 ) -> None:
     text = "\n".join(lines)
@@ -327,7 +325,7 @@ def test_every_line_that_is_not_empty_is_in_one_chunk_and_no_chunk_is_over_the_w
 
 
 @pytest.mark.parametrize("folder", ["rag_app", "tests/rag_app/unit", "service_kit"])
-def test_every_line_of_real_code_that_is_not_empty_is_in_one_chunk(folder: str) -> None:
+def test_every_line_of_real_code_is_in_one_chunk(folder: str) -> None:
     files = [path for path in (HERE / folder).rglob("*") if path.suffix in (".py", ".js", ".css", ".html", ".md")]
     assert len(files) > 3
     for path in files:

@@ -14,7 +14,7 @@ from rag_app.features.indexing.chunking.packing import pack
 from rag_app.features.indexing.chunking.units import Unit, partition
 
 # Raise it when the same file would give other chunks: files are then chunked anew.
-VERSION = 2
+VERSION = 3
 
 # Documents embedded with their special tokens: [CLS] and [SEP], or a BPE model's begin and end.
 SPECIAL_TOKENS = 2
@@ -64,9 +64,8 @@ def parse(path: str, text: str) -> ParsedFile:
 
 
 def chunk(file: ParsedFile, counts: TokenCounts, window: int) -> list[Passage]:
-    """The chunks of a file, in order; together they hold every line, but for empty ones at the ends of a chunk.
+    """The chunks of a file, in order; together they hold every line, each once.
 
-    The file's last line is always held, so that its chunks tell how many lines it has.
     counts: knows file.countable(). window: the model's, special tokens included.
     """
     if not any(line.strip() for line in file.lines):
@@ -110,21 +109,7 @@ class _Chunking:
         budget = self._window - cost
         lines = self._file.lines[unit.start - 1 : unit.end]
         for first, past in pack(lines, self._tokens[unit.start - 1 : unit.end], budget):
-            start, end = self._trimmed(unit.start + first, unit.start + past - 1)
-            if start <= end:
-                yield self._passage(unit, start, self._file.lines[start - 1 : end], header, budget)
-
-    def _trimmed(self, start: int, end: int) -> tuple[int, int]:
-        """Without empty lines at its ends: a hit or a citation of a function ends with the function.
-
-        Only what is empty to the byte: a line that no chunk holds is read back as "".
-        """
-        lines = self._file.lines
-        while start <= end < len(lines) and not lines[end - 1]:
-            end -= 1
-        while start < end and not lines[start - 1]:
-            start += 1
-        return start, end
+            yield self._passage(unit, unit.start + first, lines[first:past], header, budget)
 
     def _passage(self, unit: Unit, start: int, shown: Sequence[str], header: Sequence[str], budget: int) -> Passage:
         separator = " > " if unit.enclosing and unit.enclosing[-1].kind == "section" else "."
