@@ -17,7 +17,7 @@ CLASSES: list[type[BaseSettings]] = [RagSettings, EmbeddingSettings, LlmSettings
 LINE = re.compile(r"^#([A-Z][A-Z0-9_]+)=(.*)$")
 
 # Defaults that depend on the machine are told in words, not as a value.
-MACHINE_DEPENDENT = {"DATA_DIR", "VECTOR_DB_DIR", "EMBEDDING_CACHE_DIR"}
+MACHINE_DEPENDENT = {"DATA_DIR", "VECTOR_DB_DIR"}
 
 
 def documented() -> dict[str, str]:

@@ -97,21 +97,6 @@ def convex(
     return _best_first(ranked)
 
 
-def reciprocal_rank_fusion(
-    rankings: Sequence[Sequence[K]], weights: Sequence[float], k: int = 60
-) -> list[tuple[K, float]]:
-    """Merge rankings, each best first, into one by the sum of weight / (k + rank), rank from 1; ties keep their order.
-
-    The alternative to `convex` where scores cannot be compared. Source: Cormack, Clarke, Büttcher 2009, where k = 60;
-    weights as in Qdrant's weighted RRF.
-    """
-    scores: dict[K, float] = {}
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, key in enumerate(ranking, 1):
-            scores[key] = scores.get(key, 0.0) + weight / (k + rank)
-    return sorted(scores.items(), key=lambda item: -item[1])
-
-
 def weighted(ranked: Sequence[Ranked], weight: Callable[[Chunk], float], name: str) -> list[Ranked]:
     """Multiply each score by a weight in [0, 1] of its chunk, noted under `name`; best first again."""
     changed = []

@@ -17,7 +17,6 @@ from rag_app.features.search.ranking import (
     is_quotable,
     merge,
     quoted,
-    reciprocal_rank_fusion,
     spread,
     weighted,
 )
@@ -74,20 +73,6 @@ def test_scores_lie_between_zero_and_one_best_first(
     values = [one.score for one in ranked]
     assert all(0 <= value <= 1 + 1e-9 for value in values)
     assert values == sorted(values, reverse=True)
-
-
-def test_reciprocal_rank_fusion_adds_one_over_k_plus_rank() -> None:
-    fused = reciprocal_rank_fusion([["a", "b"], ["b", "c"]], [1.0, 0.97])
-    assert fused == [
-        ("b", pytest.approx(1 / 62 + 0.97 / 61)),
-        ("a", pytest.approx(1 / 61)),
-        ("c", pytest.approx(0.97 / 62)),
-    ]
-
-
-def test_reciprocal_rank_fusion_wants_a_weight_for_each_ranking() -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        reciprocal_rank_fusion([["a"], ["b"]], [1.0])
 
 
 def test_weights_reorder_and_are_told() -> None:
