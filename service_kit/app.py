@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service_kit.browsers import ANY_HOST, AllowedHosts, BrowserGuard
+from service_kit.docs import docs_router
 from service_kit.errors import ServiceError
 from service_kit.failures import Envelope, default_envelope, install_failure_handlers, render
 from service_kit.health import Readiness, health_router
@@ -32,7 +33,8 @@ def create_service(
     readiness: what /readyz reports. metrics: a fresh HttpMetrics(name); the service's own metrics go to its registry.
     allowed_hosts: by which names it may be called; pages of other sites never may.
     """
-    app = FastAPI(title=name, description=description, lifespan=lifespan)
+    # FastAPI's own pages load their scripts from a CDN.
+    app = FastAPI(title=name, description=description, lifespan=lifespan, docs_url=None, redoc_url=None)
 
     def refuse(error: ServiceError) -> ASGIApp:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,4 +49,5 @@ def create_service(
     app.add_middleware(RequestObserver, metrics=metrics, refuse=refuse)
     install_failure_handlers(app, metrics, envelope)
     app.include_router(health_router(readiness, metrics))
+    app.include_router(docs_router(name))
     return app

@@ -52,7 +52,7 @@ def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envel
 
     async def on_invalid_request(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return answer(request, from_validation(error.errors()))
+        return answer(request, from_validation(error.errors(), request.headers.get("content-type")))
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -72,15 +72,36 @@ def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envel
     app.add_exception_handler(Exception, on_unknown)
 
 
-def from_validation(errors: Sequence[Any]) -> ValidationFailed:
-    """One sentence a field: where it is, what is wrong with it (pydantic's words name the limit), what was given."""
+def from_validation(errors: Sequence[Any], content_type: str | None = None) -> ValidationFailed:
+    """One sentence a field: where it is, what is wrong with it (pydantic's words name the limit), what was given.
+
+    content_type: the request's, which a body that FastAPI did not take for JSON is explained by.
+    """
     fields = []
     for error in errors:
-        where = ".".join(str(part) for part in error["loc"] if part != "body") or "body"
-        given = "" if error["type"] in {"missing", "json_invalid"} else f" (given: {_quoted(error.get('input'))})"
-        fields.append({"field": where, "message": f"{error['msg']}{given}"})
-    message = "; ".join(f"{field['field']}: {field['message']}" for field in fields)
+        where, problem = _explain(error, content_type)
+        fields.append({"field": where, "message": problem})
+    message = "; ".join(
+        field["message"] if field["field"] == "body" else f"{field['field']}: {field['message']}" for field in fields
+    )
     return ValidationFailed(message, details={"fields": fields})
+
+
+def _explain(error: Any, content_type: str | None) -> tuple[str, str]:
+    """(the field, or "body" for the whole of it; what is wrong with it)."""
+    where = ".".join(str(part) for part in error["loc"] if part != "body") or "body"
+    given = error.get("input")
+    if error["type"] == "json_invalid":
+        # FastAPI gives the place as the field's name, and the parser's reason as its context.
+        return "body", f"the body is not JSON: {error['ctx']['error']} at character {error['loc'][-1] + 1}"
+    if where == "body" and isinstance(given, bytes):
+        told = "without a content-type" if content_type is None else f"as {_quoted(content_type)}"
+        return "body", f"the body came {told}; send JSON with content-type: application/json"
+    if error["type"] == "missing":
+        return where, "the body is missing; send JSON" if where == "body" else error["msg"]
+    if error["type"] == "extra_forbidden":
+        return where, f"no field of this name is known; see /docs (given: {_quoted(given)})"
+    return where, f"{error['msg']} (given: {_quoted(given)})"
 
 
 def _quoted(value: Any) -> str:

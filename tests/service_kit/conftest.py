@@ -3,7 +3,7 @@
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from service_kit.app import create_service
 from service_kit.errors import Overloaded
@@ -12,6 +12,8 @@ from service_kit.metrics import HttpMetrics
 
 
 class Order(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     count: int = Field(ge=1, le=10)
     note: str = ""
 

@@ -1,5 +1,6 @@
 """What every service built from the kit does for its callers."""
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,9 +58,40 @@ def test_a_long_value_is_not_sent_back_whole(client: TestClient) -> None:
     assert len(answer.content) < 700
 
 
-def test_a_body_that_is_not_json_is_validation(client: TestClient) -> None:
-    answer = client.post("/orders/tea", content=b"{nope", headers={"content-type": "application/json"})
+def test_a_body_that_is_not_json_is_told_with_the_place_where_it_stops_being(client: TestClient) -> None:
+    answer = client.post("/orders/tea", content=b'{"count": 1, oh', headers={"content-type": "application/json"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "validation")
+    assert error["message"].startswith("the body is not JSON: ")
+    assert error["message"].endswith(" at character 14")
+    assert [field["field"] for field in error["details"]["fields"]] == ["body"]
+
+
+@pytest.mark.parametrize(
+    ("sent_as", "told"), [("text/plain", "came as 'text/plain'"), (None, "without a content-type")]
+)
+def test_json_that_came_as_something_else_is_told_by_its_content_type(
+    client: TestClient, sent_as: str | None, told: str
+) -> None:
+    headers = {"content-type": sent_as} if sent_as else {}
+    answer = client.post("/orders/tea", content=b'{"count": 1}', headers=headers)
+    message = answer.json()["error"]["message"]
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "validation")
+    assert told in message
+    assert "application/json" in message
+
+
+def test_a_body_that_is_missing_is_told_without_a_field(client: TestClient) -> None:
+    assert client.post("/orders/tea").json()["error"]["message"] == "the body is missing; send JSON"
+
+
+def test_a_field_that_is_missing_is_named(client: TestClient) -> None:
+    assert client.post("/orders/tea", json={}).json()["error"]["message"] == "count: Field required"
+
+
+def test_a_field_that_nobody_knows_is_told_to_be_unknown(client: TestClient) -> None:
+    message = client.post("/orders/tea", json={"count": 1, "sugar": "two"}).json()["error"]["message"]
+    assert message == "sugar: no field of this name is known; see /docs (given: 'two')"
 
 
 def test_unknown_routes_and_methods_use_the_envelope(client: TestClient) -> None:
@@ -108,6 +140,19 @@ def test_metrics_count_by_route_template_and_error_word(client: TestClient) -> N
     assert "wp-admin" not in text
 
 
-def test_the_documentation_is_served(client: TestClient) -> None:
-    assert client.get("/docs").status_code == 200
+def test_the_documentation_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert "://" not in page.text
+    loaded = re.findall(r"(?:src|href|url)(?:=|: )[\"']([^\"']+)", page.text)
+    assert len(loaded) == 4, loaded  # script, style, icon, description
+    for address in loaded:
+        assert client.get(f"/{address}").status_code == 200, address
+    assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "/orders/{name}" in client.get("/openapi.json").json()["paths"]
+
+
+def test_the_documentation_has_no_other_files(client: TestClient) -> None:
+    for name in ("__init__.py", "..%2F__init__.py", "nothing.js"):
+        assert client.get(f"/docs/{name}").status_code == 404
+    assert client.get("/redoc").status_code == 404  # FastAPI's loads from a CDN
