@@ -56,7 +56,7 @@ def create_app(
             manifest.close()
 
     async def readiness() -> Sequence[Check]:
-        return await checks_of(store, embedder)
+        return await checks_of(store, embedder, llm)
 
     app = create_service(
         "rag_app",

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from rag_app.clients.embedding import Embedder
+from rag_app.clients.llm import LanguageModel, check_llm
 from rag_app.db.chunks import ChunkStore
 from service_kit.errors import ServiceError
 from service_kit.health import Check
@@ -13,11 +14,15 @@ from service_kit.health import Check
 PROBE_LIMIT_S = 3.0
 
 
-async def checks_of(store: ChunkStore, embedder: Embedder) -> Sequence[Check]:
-    """Qdrant is required. Without the embedding service search is by keyword, so it is told and not required."""
+async def checks_of(store: ChunkStore, embedder: Embedder, llm: LanguageModel) -> Sequence[Check]:
+    """Qdrant is required. The others are told and not required.
+
+    Without the embedding service search is by keyword; without a language model answers are extracts.
+    """
     return await asyncio.gather(
         _probe("qdrant", store.ready, "answers", is_required=True),
         _probe("embedding", embedder.identity, "answers", is_required=False),
+        _probe("llm", lambda: check_llm(llm), "answers", is_required=False),
     )
 
 

@@ -50,8 +50,7 @@ def load_sentence_transformers(spec: ModelSpec, threads: int) -> SentenceTransfo
         from sentence_transformers import SentenceTransformer
     except ImportError as exc:
         raise ModelError(
-            f"model {spec.name!r} needs sentence_transformers and torch, which are not installed; "
-            "run: pip install 'code-assistant[torch]'"
+            f"model {spec.name!r} needs sentence_transformers and torch, which are not installed; run: make setup-torch"
         ) from exc
     if threads:
         torch.set_num_threads(threads)

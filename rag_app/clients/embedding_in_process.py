@@ -115,7 +115,7 @@ class InProcessEmbedding(BaseEmbedding):
                 from llama_index.embeddings.huggingface import HuggingFaceEmbedding
             except ImportError as exc:
                 raise Unavailable(
-                    "EMBEDDING_IN_PROCESS needs the torch extra: pip install 'code-assistant[torch]', or unset it"
+                    "EMBEDDING_IN_PROCESS needs the torch extra: run `make setup-torch`, or unset it"
                 ) from exc
             try:
                 self._loaded = HuggingFaceEmbedding(

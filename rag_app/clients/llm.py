@@ -76,6 +76,19 @@ class GatewayLlm(OpenAILike):
 
         return gen()
 
+    async def acheck(self) -> None:
+        """Ask for the list of models, which costs no tokens. Fails as achat does, and where there is no model."""
+        async with self._failures_in_our_words(asyncio.get_running_loop().time() + self.timeout):
+            listed = await self._get_aclient().models.list()
+            # llm_service lists nothing and says which settings would change that; other servers have no such message.
+            missing = (listed.model_extra or {}).get("message")
+            is_empty = not listed.data
+        if is_empty and missing:
+            raise Unavailable(str(missing), retry_after_s=60)
+        if is_empty:
+            hint = "does LLM_URL, and the LLM_BASE_URL behind it, end in /v1?"
+            raise Upstream(f"{self.api_base} lists no models; {hint}")
+
     async def aclose(self) -> None:
         """Close pooled connections; it cannot be called after that."""
         if self._async_http_client is not None:
@@ -129,6 +142,12 @@ def create_llm(settings: RagSettings) -> GatewayLlm:
 LanguageModel = LLM
 
 
+async def check_llm(llm: LLM) -> None:
+    """Fails with a ServiceError where no model answers behind a model of create_llm; another LLM is not asked."""
+    if isinstance(llm, GatewayLlm):
+        await llm.acheck()
+
+
 async def close_llm(llm: LLM) -> None:
     """Close the connections of a model made by create_llm; another LLM has nothing to close here."""
     if isinstance(llm, GatewayLlm):
@@ -143,7 +162,10 @@ async def _prepare(request: httpx.Request) -> None:
 
 
 def _refused(exc: openai.APIStatusError) -> ServiceError:
-    message = f"the language model answered {exc.status_code}: {exc.response.text[:_QUOTED_CHARS]}"
+    # openai's client hands out the envelope's inside, where there is an envelope.
+    told = exc.body.get("message") if isinstance(exc.body, dict) else None
+    said = told if isinstance(told, str) else exc.response.text
+    message = f"the language model answered {exc.status_code}: {said[:_QUOTED_CHARS]}"
     given = exc.response.headers.get("retry-after", "")
     retry_after_s = int(given) if given.isdigit() else 1
     match exc.status_code:

@@ -14,6 +14,10 @@ PASSAGES = 5
 
 LEAD = "No language model answered, so these are the passages that match the question best."
 NOTHING = "Nothing relevant was found in the indexed code."
+NOTHING_INDEXED = (
+    "There is no indexed code to answer from yet: index a repository with `code-assistant index PATH` "
+    "or POST /v1/repositories."
+)
 
 
 def extract(question: str, passages: Sequence[Passage]) -> str:

@@ -1,6 +1,7 @@
 """Answers and code from what was retrieved: search, fit, prompt, complete, cite. Knows no HTTP."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -12,6 +13,7 @@ from llama_index.core.llms import ChatMessage
 from llama_index.core.llms.llm import LLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 
+from rag_app.clients.llm import check_llm
 from rag_app.core.models import Citation, Scope, SearchQuery, SearchResult
 from rag_app.core.settings import RagSettings
 from rag_app.db.manifest import Manifest
@@ -19,6 +21,7 @@ from rag_app.features.generation.answers import Answer, AnswerEvents, CodeEvents
 from rag_app.features.generation.citation_filter import CitationFilter
 from rag_app.features.generation.citations import cite
 from rag_app.features.generation.code import choose_language, drawn_on, extract_code
+from rag_app.features.generation.extractive import NOTHING, NOTHING_INDEXED
 from rag_app.features.generation.passages import KeepPassages, NumberPassages, Passage
 from rag_app.features.generation.prompt import NOT_FOUND, Conversation, ask_messages, fit_passages, write_messages
 from rag_app.features.generation.synthesizers import (
@@ -28,7 +31,9 @@ from rag_app.features.generation.synthesizers import (
     Report,
 )
 from rag_app.features.search.service import CodeRetriever, SearchService, is_relevant
-from service_kit.errors import NotFound, Unavailable, Upstream
+from service_kit.errors import NotFound, ServiceError, Unavailable, Upstream
+
+_log = logging.getLogger("rag_app.generation")
 
 
 @dataclass
@@ -76,7 +81,7 @@ class AnswerService:
         Fails as search fails. A model that fails costs the answer its mode: extractive, degraded by "llm".
         """
         run = self._run(conversation, query, scope)
-        response = await self._ask_engine(run, conversation, streaming=False).aquery(run.query.text)
+        response = await (await self._ask_engine(run, conversation, streaming=False)).aquery(run.query.text)
         passing = run.citation_filter()
         text = passing.feed(str(response)) + passing.close()
         return await self._answer(run, text, passing)
@@ -87,7 +92,7 @@ class AnswerService:
         A model that fails after its first piece makes the stream fail. Closing the stream ends the model's call.
         """
         run = self._run(conversation, query, scope)
-        response = await self._ask_engine(run, conversation, streaming=True).aquery(run.query.text)
+        response = await (await self._ask_engine(run, conversation, streaming=True)).aquery(run.query.text)
         assert isinstance(response, AsyncStreamingResponse)
         return self._answer_events(run, response.response_gen)
 
@@ -101,7 +106,9 @@ class AnswerService:
         try:
             await self._engine(run, writer, request.instruction).aquery(run.query.text)
         except Unavailable as exc:
-            raise _without_model(run, exc) from exc
+            if not run.report.passages:
+                raise  # it was the search that failed
+            raise _without_model(exc) from exc
         return await self._generated(run, writer)
 
     async def generate_stream(self, request: WriteRequest, query: SearchQuery, scope: Scope) -> CodeEvents:
@@ -114,11 +121,11 @@ class AnswerService:
         response = await self._engine(run, writer, request.instruction).aquery(run.query.text)
         assert isinstance(response, AsyncStreamingResponse)
         pieces = response.response_gen
-        self._require_passages(run)
+        await self._require_passages(run)
         try:
             first = await anext(pieces, "")
         except Unavailable as exc:
-            raise _without_model(run, exc) from exc
+            raise _without_model(exc) from exc
         return self._code_events(run, writer, first, pieces)
 
     # The engines: retriever, then postprocessors (number, keep the relevant, fit), then one of our synthesizers.
@@ -127,14 +134,18 @@ class AnswerService:
         searched = replace(query, text=conversation.search_text(self._max_query_chars))
         return _Run(searched, scope, self._search.retriever(searched, scope))
 
-    def _ask_engine(self, run: _Run, conversation: Conversation, *, streaming: bool) -> RetrieverQueryEngine:
+    async def _ask_engine(self, run: _Run, conversation: Conversation, *, streaming: bool) -> RetrieverQueryEngine:
         def prompting(passages: Sequence[Passage]) -> list[ChatMessage]:
             return ask_messages(conversation, passages, self._context_tokens)
 
         def relevant(passages: list[Passage]) -> list[Passage]:
             return [passage for passage in passages if is_relevant(run.result.hits[passage.index - 1])]
 
-        writer = GenerativeSynthesizer(self._llm, self._callbacks, run.report, prompting, streaming=streaming)
+        _, chunks = await asyncio.to_thread(self._manifest.document_frequencies, run.scope, ())
+        nothing = NOTHING if chunks else NOTHING_INDEXED
+        writer = GenerativeSynthesizer(
+            self._llm, self._callbacks, run.report, prompting, streaming=streaming, nothing=nothing
+        )
         return self._engine(run, writer, conversation.question, KeepPassages(relevant))
 
     def _writer(self, run: _Run, request: WriteRequest, *, streaming: bool) -> CodeSynthesizer:
@@ -193,7 +204,7 @@ class AnswerService:
         yield await self._answer(run, "".join(shown), passing)
 
     async def _generated(self, run: _Run, writer: CodeSynthesizer) -> GeneratedCode:
-        self._require_passages(run)
+        await self._require_passages(run)
         code = extract_code(writer.reply, writer.language)
         if not code.strip():
             raise Upstream("the language model answered without any code; say more exactly what to write")
@@ -225,9 +236,17 @@ class AnswerService:
             yield citation
         yield generated
 
-    def _require_passages(self, run: _Run) -> None:
-        if not run.report.passages:
-            raise NotFound("there is no indexed code to draw on; index a repository, or widen the filters")
+    async def _require_passages(self, run: _Run) -> None:
+        if run.report.passages:
+            return
+        # Without a model an index would not help either: what is to be set comes first.
+        try:
+            await check_llm(self._llm)
+        except Unavailable as exc:
+            raise _without_model(exc) from exc
+        except ServiceError as exc:
+            _log.warning("no language model", extra={"code": exc.code, "detail": exc.message})
+        raise NotFound("there is no indexed code to draw on; index a repository, or widen the filters")
 
     async def _cite(self, run: _Run, used: Sequence[int]) -> tuple[Citation, ...]:
         if not used:
@@ -238,8 +257,6 @@ class AnswerService:
         return tuple(cite(used, run.report.passages, sources))
 
 
-def _without_model(run: _Run, exc: Unavailable) -> Unavailable:
-    if not run.report.passages:
-        return exc  # it was the search that failed
+def _without_model(exc: Unavailable) -> Unavailable:
     hint = "code is generated by a language model and none answers; set OPENAI_API_KEY or LLM_BASE_URL for llm_service"
     return Unavailable(f"{hint} ({exc.message})", retry_after_s=exc.retry_after_s)

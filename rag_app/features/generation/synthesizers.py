@@ -48,9 +48,11 @@ class Report:
 
 
 class PassageSynthesizer(BaseSynthesizer):
-    """A synthesizer over numbered passages. With none it answers NOTHING and asks nobody."""
+    """A synthesizer over numbered passages. With none it answers `nothing` and asks nobody."""
 
-    def __init__(self, llm: LLM, callbacks: CallbackManager, report: Report, *, streaming: bool = False):
+    def __init__(
+        self, llm: LLM, callbacks: CallbackManager, report: Report, *, streaming: bool = False, nothing: str = NOTHING
+    ):
         """report: filled while the text is made."""
         # LlamaIndex's own helpers count tokens with tiktoken and repack passages; ours come numbered and fitted.
         super().__init__(
@@ -59,7 +61,7 @@ class PassageSynthesizer(BaseSynthesizer):
             prompt_helper=PromptHelper(tokenizer=_countable),
             chat_prompt_helper=ChatPromptHelper(tokenizer=_countable),
             streaming=streaming,
-            empty_response=NOTHING,
+            empty_response=nothing,
         )
         self.report = report
 
@@ -142,10 +144,17 @@ class GenerativeSynthesizer(PassageSynthesizer):
     """
 
     def __init__(
-        self, llm: LLM, callbacks: CallbackManager, report: Report, prompting: Prompting, *, streaming: bool = False
+        self,
+        llm: LLM,
+        callbacks: CallbackManager,
+        report: Report,
+        prompting: Prompting,
+        *,
+        streaming: bool = False,
+        nothing: str = NOTHING,
     ):
-        """prompting: makes the prompt of the passages."""
-        super().__init__(llm, callbacks, report, streaming=streaming)
+        """prompting: makes the prompt of the passages. nothing: the answer where there are none."""
+        super().__init__(llm, callbacks, report, streaming=streaming, nothing=nothing)
         self._prompting = prompting
         self._fallback = ExtractiveSynthesizer(llm, callbacks, report, streaming=streaming)
 

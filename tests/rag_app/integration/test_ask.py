@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +13,8 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 
 from rag_app.db.manifest import Manifest
-from rag_app.db.records import Source
-from rag_app.features.generation.extractive import LEAD, NOTHING
+from rag_app.db.records import INDEXED, FileRow, FileUpdate, Source
+from rag_app.features.generation.extractive import LEAD, NOTHING, NOTHING_INDEXED
 from rag_app.features.generation.prompt import NOT_FOUND
 from service_kit.errors import Unavailable
 from tests.support.canned_search import CannedSearch, hit
@@ -36,6 +36,12 @@ class Rag:
     http: httpx.Client
     manifest: Manifest
 
+    def generate(self, **fields: Any) -> str:
+        answer = self.http.post("/v1/generate", json={"instruction": QUESTION, **fields})
+        assert answer.status_code == 200, answer.text
+        body = dict(parsed(answer.text))["final_answer"] if fields.get("stream") else answer.json()
+        return str(body["code"])
+
     def ask(self, question: str = QUESTION, **fields: Any) -> dict[str, Any]:
         answer = self.http.post("/v1/ask", json={"question": question, **fields})
         assert answer.status_code == 200, answer.text
@@ -47,14 +53,6 @@ class Rag:
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"].startswith("text/event-stream")
         return parsed(answer.text)
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Iterator[Manifest]:
-    opened = Manifest(tmp_path / "manifest.sqlite")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -99,30 +97,51 @@ def test_a_citation_of_a_repository_on_github_links_to_its_lines(rag: Rag) -> No
     assert citation["url"] == f"https://github.com/pallets/flask/blob/{'c' * 40}/src/lock.py#L10-L12"
 
 
-def test_no_answer_reaches_the_caller_without_passing_our_retriever_and_query_engine(rag: Rag) -> None:
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """The names of LlamaIndex's events within the block."""
     seen: list[str] = []
 
     class Recorder(BaseEventHandler):
         def handle(self, event: Any, **_: Any) -> None:
             seen.append(type(event).__name__)
 
-    sentinel = "xyzzy_only_the_retriever_knows_this"
-    rag.search.hits = [hit("a.py", f"def {sentinel}(): ...", symbol=sentinel)]
-    rag.llm.failures = [(503, {"error": {"message": "no model"}})]
     root = get_dispatcher()
     root.add_event_handler(Recorder())
     try:
-        extractive = rag.ask()
-        generative = rag.ask()
+        yield seen
     finally:
         root.event_handlers.pop()
-    wanted = ["QueryStartEvent", "RetrievalStartEvent", "RetrievalEndEvent", "SynthesizeStartEvent", "QueryEndEvent"]
-    for name in wanted:
+
+
+ENGINE = ["QueryStartEvent", "RetrievalStartEvent", "RetrievalEndEvent", "SynthesizeStartEvent", "QueryEndEvent"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_answer_reaches_the_caller_without_passing_our_retriever_and_query_engine(rag: Rag, stream: bool) -> None:
+    sentinel = "xyzzy_only_the_retriever_knows_this"
+    rag.search.hits = [hit("a.py", f"def {sentinel}(): ...", symbol=sentinel)]
+    rag.llm.failures = [(503, {"error": {"message": "no model"}})]
+    with recorded() as seen:
+        extractive, generative = [dict(rag.stream())["final_answer"] if stream else rag.ask() for _ in range(2)]
+    for name in ENGINE:
         assert seen.count(name) == 2, f"{name}: {seen}"
     # The words of either answer can only have come from the retriever's nodes.
     assert sentinel in extractive["answer"]
     assert sentinel in rag.llm.requests[-1]["messages"][-1]["content"]
     assert generative["answer"] == "Hello."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_code_reaches_the_caller_without_passing_our_retriever_and_query_engine(rag: Rag, stream: bool) -> None:
+    sentinel = "xyzzy_only_the_retriever_knows_this"
+    rag.search.hits = [hit("a.py", f"def {sentinel}(): ...", symbol=sentinel)]
+    rag.llm.will_say("```python\nx = 1\n```")
+    with recorded() as seen:
+        assert rag.generate(stream=stream) == "x = 1\n"
+    for name in ENGINE:
+        assert seen.count(name) == 1, f"{name}: {seen}"
+    assert sentinel in rag.llm.requests[-1]["messages"][-1]["content"]
 
 
 def test_the_model_is_asked_with_numbered_passages_and_their_places(rag: Rag) -> None:
@@ -169,6 +188,7 @@ def test_a_model_that_is_late_or_not_there_is_done_without(manifest: Manifest) -
 
 
 def test_when_nothing_relevant_is_found_it_says_so_and_asks_no_model(rag: Rag) -> None:
+    index_one_chunk(rag.manifest)
     for found in ([], [hit("a.py", "x = 1", dense=0.1)]):
         rag.search.hits = found
         answer = rag.ask()
@@ -178,6 +198,19 @@ def test_when_nothing_relevant_is_found_it_says_so_and_asks_no_model(rag: Rag) -
         assert [name for name, _ in events] == ["search_results", "message", "final_answer", "done"]
         assert events[2][1]["abstained"]
     assert rag.llm.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_where_nothing_is_indexed_at_all_it_says_so_and_how_to_begin(rag: Rag, stream: bool) -> None:
+    rag.search.hits = []
+    answer = dict(rag.stream())["final_answer"] if stream else rag.ask()
+    assert (answer["answer"], answer["abstained"]) == (NOTHING_INDEXED, True)
+    assert "code-assistant index" in NOTHING_INDEXED
+
+
+def index_one_chunk(manifest: Manifest) -> None:
+    identifier = manifest.register("flask", Source("path", "/src/flask"))
+    manifest.files.commit(identifier, [FileUpdate(FileRow("a.py", "blob", INDEXED, "python", 1), {1: 1})])
 
 
 def test_an_irrelevant_hit_is_shown_but_is_not_in_the_prompt_and_cannot_be_cited(rag: Rag) -> None:

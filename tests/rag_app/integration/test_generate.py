@@ -1,12 +1,14 @@
 """POST /v1/generate over HTTP: code after the repository's own, parsed, repaired once, cited."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from llm_service.core.settings import LlmSettings
+from llm_service.main import create_app as llm_app
 from rag_app.db.manifest import Manifest
 from service_kit.errors import Unavailable
 from tests.support.canned_search import CannedSearch, hit
@@ -27,14 +29,6 @@ def llm() -> ScriptedLlm:
 @pytest.fixture
 def search() -> CannedSearch:
     return CannedSearch([hit("src/pool.py", POOL, symbol="open_pool"), hit("src/x.go", "func X() {}", language="go")])
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Iterator[Manifest]:
-    opened = Manifest(tmp_path / "manifest.sqlite")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -166,6 +160,27 @@ def test_where_nothing_is_indexed_there_is_nothing_to_draw_on(
     answer = rag.post("/v1/generate", json={"instruction": "x", "stream": stream})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     assert llm.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_with_neither_an_index_nor_a_model_the_model_is_named_first(manifest: Manifest, stream: bool) -> None:
+    with (
+        live(llm_app(LlmSettings(_env_file=None))) as llm_url,
+        live(serve_generation(CannedSearch(), manifest, f"{llm_url}/v1")) as url,
+    ):
+        answer = httpx.post(f"{url}/v1/generate", json={"instruction": "x", "stream": stream}, timeout=30)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert "OPENAI_API_KEY" in answer.json()["error"]["message"]
+    assert "LLM_BASE_URL" in answer.json()["error"]["message"]
+
+
+def test_a_model_that_lists_no_models_does_not_hide_that_nothing_is_indexed(manifest: Manifest) -> None:
+    with (
+        live(FastAPI()) as llm_url,  # 404 to everything
+        live(serve_generation(CannedSearch(), manifest, f"{llm_url}/v1")) as url,
+    ):
+        answer = httpx.post(f"{url}/v1/generate", json={"instruction": "x"}, timeout=30)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("stream", [False, True])
