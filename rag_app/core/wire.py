@@ -1,5 +1,7 @@
 """Wire shapes and checks that features share: what a request is narrowed to, how a hit is told. Pydantic only."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag_app.core.models import Filters, Hit, SearchMode, SearchQuery
@@ -9,16 +11,26 @@ from service_kit.errors import NothingToDo, ValidationFailed
 _TOLD = ("dense", "sparse", "sparse_share", "fused", "name")
 
 
+# No longer than what they can equal: a path of the system, an id, a name. What is longer only costs.
+Path = Annotated[str, Field(max_length=4_096)]
+Name = Annotated[str, Field(max_length=500)]
+Word = Annotated[str, Field(max_length=100)]
+
+
 class Narrowed(BaseModel):
     """What to search in, and how. Unknown fields are refused: a filter with a typo fails, and is never ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
-    repositories: list[str] | None = Field(None, description="Ids; all that you may see where left out.")
-    ref: str | None = Field(None, description="Branch, tag or commit; each repository's default where left out.")
-    languages: list[str] = Field(default_factory=list, max_length=50, description="Such as python or markdown.")
-    paths: list[str] = Field(default_factory=list, max_length=50, description="Folders, files or globs; any may match.")
-    symbols: list[str] = Field(default_factory=list, max_length=50, description="Names or qualified names, any case.")
+    repositories: list[Word] | None = Field(None, description="Ids; all that you may see where left out.")
+    ref: str | None = Field(
+        None, max_length=250, description="Branch, tag or commit; each repository's default where left out."
+    )
+    languages: list[Word] = Field(default_factory=list, max_length=50, description="Such as python or markdown.")
+    paths: list[Path] = Field(
+        default_factory=list, max_length=50, description="Folders, files or globs; any may match."
+    )
+    symbols: list[Name] = Field(default_factory=list, max_length=50, description="Names or qualified names, any case.")
     mode: SearchMode = Field("hybrid", description="hybrid, dense (meaning), sparse (words) or symbol (names).")
     limit: int = Field(10, description="Hits wanted.")
 

@@ -10,7 +10,6 @@ from rag_app.core.models import Scope
 from rag_app.db.records import Job, Repository
 from rag_app.features.indexing.schemas import Accepted, JobView, RegisterBody, RepositoryList, RepositoryView
 from rag_app.features.indexing.service import IndexingService
-from service_kit.errors import NotFound
 
 
 def indexing_router(service: IndexingService, scope: Callable[[], Scope]) -> APIRouter:
@@ -43,7 +42,6 @@ def indexing_router(service: IndexingService, scope: Callable[[], Scope]) -> API
 
     @router.get("/jobs/{identifier}/events", summary="A job's progress, as server-sent events", response_model=None)
     async def job_events(identifier: str) -> EventSourceResponse:
-        service.job(identifier, scope())  # an unknown job is 404, not a stream that ends
         return EventSourceResponse(_events(service.events(identifier, scope())))
 
     return router
@@ -55,9 +53,6 @@ def _accepted(pair: tuple[Repository, Job]) -> Accepted:
 
 async def _events(jobs: AsyncIterator[Job]) -> AsyncIterator[Any]:
     """`progress` for each change; at the end `done`, or `error` where the job failed. Data is the job."""
-    try:
-        async for job in jobs:
-            kind = "progress" if not job.is_over else "error" if job.state == "failed" else "done"
-            yield ServerSentEvent(event=kind, data=JobView.of(job).model_dump_json())
-    except NotFound as exc:  # deleted while it was watched
-        yield ServerSentEvent(event="error", data=f'{{"error":{{"code":"{exc.code}"}}}}')
+    async for job in jobs:
+        kind = "progress" if not job.is_over else "error" if job.state == "failed" else "done"
+        yield ServerSentEvent(event=kind, data=JobView.of(job).model_dump_json())

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import shutil
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
@@ -14,7 +16,8 @@ from rag_app.core.settings import RagSettings
 from rag_app.db.chunks import ChunkStore
 from rag_app.db.embedding_cache import EmbeddingCache
 from rag_app.db.manifest import Manifest
-from rag_app.db.records import Job, Repository, Source
+from rag_app.db.records import Job, JobError, Repository, Source
+from rag_app.features.indexing.ignore import check_globs
 from rag_app.features.indexing.run import Tools
 from rag_app.features.indexing.sources import allowed_folder, allowed_ref, allowed_url, default_name
 from rag_app.features.indexing.worker import Worker
@@ -65,10 +68,13 @@ class IndexingService:
     ) -> tuple[Repository, Job]:
         """The repository of a source, made where there is none, and a job that indexes it.
 
-        ValidationFailed where the source may not be indexed, Conflict where the name belongs to another source.
+        ValidationFailed where the source may not be indexed or a pattern cannot be read, Conflict where the name
+        belongs to another source.
         """
         checked = await asyncio.to_thread(self._checked, source)
         allowed_ref(ref)
+        check_globs("include", include)
+        check_globs("exclude", exclude)
         identifier = await asyncio.to_thread(self._named, checked, name, ref, include, exclude)
         job = self._manifest.jobs.enqueue(identifier)
         self._worker.wake()
@@ -112,16 +118,25 @@ class IndexingService:
             raise NotFound(f"no job {identifier!r}; it may have gone with its repository")
         return job
 
-    async def events(self, identifier: str, scope: Scope) -> AsyncIterator[Job]:
-        """The job each time it has changed, from how it is now to its end."""
-        seen: Job | None = None
-        while seen is None or not seen.is_over:
-            job = self.job(identifier, scope)
+    def events(self, identifier: str, scope: Scope) -> AsyncIterator[Job]:
+        """The job each time it has changed, from how it is now to its end. NotFound at once where there is none.
+
+        One that is deleted with its repository while it is watched ends as failed, for that reason.
+        """
+        return self._watched(self.job(identifier, scope), scope)
+
+    async def _watched(self, job: Job, scope: Scope) -> AsyncIterator[Job]:
+        yield job
+        while not job.is_over:
+            await asyncio.sleep(WATCH_EVERY_S)
+            seen = job
+            try:
+                job = self.job(job.id, scope)
+            except NotFound as exc:
+                error = JobError(exc.code, exc.message)
+                job = replace(seen, state="failed", error=error, finished_at=time.time())
             if job != seen:
-                seen = job
                 yield job
-            if not job.is_over:
-                await asyncio.sleep(WATCH_EVERY_S)
 
     def _checked(self, source: Source) -> Source:
         if source.type == "path":

@@ -79,6 +79,10 @@ class CandidateSource:
     async def _kept(self, chunks: Sequence[Chunk], paths: PathFilter) -> set[str]:
         """Ids of those that are indexed now and that the path filter takes."""
         keys = {chunk.id: (chunk.repository, chunk.layer, chunk.span.path, chunk.blob) for chunk in chunks}
-        current = await asyncio.to_thread(self._manifest.current, set(keys.values()))
-        takes = {path: paths.matches(path) for path in {key[2] for key in keys.values()}}
-        return {identifier for identifier, key in keys.items() if key in current and takes[key[2]]}
+
+        def kept() -> set[str]:
+            current = self._manifest.current(set(keys.values()))
+            takes = {path: paths.matches(path) for path in {key[2] for key in current}}
+            return {identifier for identifier, key in keys.items() if key in current and takes[key[2]]}
+
+        return await asyncio.to_thread(kept)

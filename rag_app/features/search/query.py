@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rag_app.core.globs import Glob
 from rag_app.core.models import Filters, Scope, SearchQuery
 from rag_app.core.settings import RagSettings
 from rag_app.db.filters import Selection
@@ -48,7 +49,7 @@ class PathFilter:
     """Path filters sorted by what the index can answer: folders and exact paths, and globs, which need the paths."""
 
     plain: tuple[str, ...]
-    globs: tuple[str, ...]
+    globs: tuple[Glob, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -59,43 +60,26 @@ class PathFilter:
         """Whether any of the filters takes a path; an empty filter takes all."""
         if self.is_empty or any(path == p or path.startswith(f"{p}/") for p in self.plain):
             return True
-        return any(re.fullmatch(glob_pattern(glob), path) for glob in self.globs)
+        return any(glob.matches(path) for glob in self.globs)
 
 
 def path_filter(paths: Sequence[str]) -> PathFilter:
-    """Sort filters; "src", "src/", "/src" and "./src" are one folder, and also the file of that name."""
+    """Sort filters; "src", "src/", "/src" and "./src" are one folder, and also the file of that name.
+
+    ValidationFailed for a glob that cannot be read.
+    """
     cleaned = [re.sub(r"^(\./|/)+", "", path.strip()) for path in paths]
-    globs = tuple(path for path in cleaned if _GLOB.search(path))
+    globs = tuple(_glob(path) for path in cleaned if _GLOB.search(path))
     plain = tuple(path.rstrip("/") for path in cleaned if not _GLOB.search(path))
     # "" or "/" is the root: everything.
     return PathFilter((), ()) if "" in plain else PathFilter(plain, globs)
 
 
-def glob_pattern(glob: str) -> str:
-    """A regular expression for a glob: * and ? stay within a folder, ** crosses them; without a slash, at any depth."""
-    if "/" not in glob.rstrip("/"):
-        glob = f"**/{glob}"
-    if glob.endswith("/"):
-        glob += "**"
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]/]+\])", glob)
-    return "".join(_piece(piece) for piece in pieces)
-
-
-def _piece(piece: str) -> str:
-    match piece:
-        case "**/":
-            return "(?:.*/)?"
-        case "**":
-            return ".*"
-        case "*":
-            return "[^/]*"
-        case "?":
-            return "[^/]"
-        case _ if piece.startswith("[") and len(piece) > 2:
-            body = piece[1:-1].replace("\\", "\\\\")
-            return f"[^/{body[1:]}]" if body.startswith("!") else f"[{body}]"
-        case _:
-            return re.escape(piece)
+def _glob(text: str) -> Glob:
+    try:
+        return Glob.of(text)
+    except ValueError as exc:
+        raise ValidationFailed(f"paths: {text[:200]!r} is not a glob ({exc}); to mean '[' itself, write [[]") from exc
 
 
 def selection_of(
@@ -110,7 +94,7 @@ def selection_of(
             exact += tuple(matching)
         else:
             # The superset that the index can answer: the folders before the first wildcard, or everything.
-            heads = {_literal_folder(glob) for glob in paths.globs}
+            heads = {_literal_folder(glob.text) for glob in paths.globs}
             exact, folders = ((), ()) if "" in heads else (exact, folders + tuple(sorted(heads)))
         if paths.globs and not paths.plain and not matching:
             return None

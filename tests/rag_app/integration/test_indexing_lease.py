@@ -1,6 +1,7 @@
 """One indexer at a time, whoever dies."""
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -117,5 +118,9 @@ async def test_a_watcher_of_a_job_that_goes_with_its_repository_is_told(indexer:
     first = await anext(events)
     assert first.event == "progress"
     await indexer.service.delete(job.repository, indexer.manifest.all_ids())
-    last = await anext(events)
-    assert (last.event, "not_found" in str(last.data)) == ("error", True)
+    (last,) = [event async for event in events]
+    told = json.loads(last.data)
+    assert last.event == "error"
+    assert told["error"] == {"code": "not_found", "message": f"no job {job.id!r}; it may have gone with its repository"}
+    assert (told["id"], told["state"], told["finished_at"][-1]) == (job.id, "failed", "Z")
+    assert told.keys() == json.loads(first.data).keys()

@@ -163,6 +163,8 @@ async def test_a_taken_name_is_a_conflict(server: Server) -> None:
         ({"source": {"type": "path", "path": "{root}"}, "name": "x" * 101}, ["name", "100"]),
         ({"source": {"type": "path", "path": "{root}"}, "include": [""]}, ["include"]),
         ({"source": {"type": "path", "path": "{root}"}, "include": ["x"] * 101}, ["include", "100"]),
+        ({"source": {"type": "path", "path": "{root}"}, "include": ["[z-a]"]}, ["include", "'[z-a]'"]),
+        ({"source": {"type": "path", "path": "{root}"}, "exclude": ["a", "!"]}, ["exclude", "'!'"]),
     ],
 )
 async def test_a_bad_registration_names_the_value_and_the_limit(

@@ -14,7 +14,6 @@ from rag_app.features.search.query import (
     MAX_EXACT_PATHS,
     PathFilter,
     checked_limit,
-    glob_pattern,
     narrowed_scope,
     path_filter,
     selection_of,
@@ -102,7 +101,13 @@ def test_path_filters(filters: tuple[str, ...], path: str, taken: bool) -> None:
 
 
 def test_an_unclosed_bracket_in_a_glob_is_a_character() -> None:
-    assert re.fullmatch(glob_pattern("a[*"), "x/a[b")
+    assert path_filter(["a[*"]).matches("x/a[b")
+
+
+@pytest.mark.parametrize("glob", ["[z-a]*", "src/[a--b].py"])
+def test_a_glob_that_cannot_be_read_is_refused_and_named(glob: str) -> None:
+    with pytest.raises(ValidationFailed, match=re.escape(repr(glob))):
+        path_filter(["src", glob])
 
 
 STATES = [RefState("r1", "main", "base", "c1", "ready"), RefState("r2", "main", "base", "c2", "ready")]

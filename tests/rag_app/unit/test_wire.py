@@ -36,6 +36,21 @@ def test_a_filter_with_a_typo_is_refused_wherever_filters_are_taken(shape: type[
         shape.model_validate({text: "q", "language": ["go"]})
 
 
+@pytest.mark.parametrize(
+    ("field", "most"), [("repositories", 100), ("languages", 100), ("paths", 4_096), ("symbols", 500)]
+)
+def test_a_filter_that_is_longer_than_any_name_is_refused(field: str, most: int) -> None:
+    assert getattr(Narrowed.model_validate({field: ["x" * most]}), field) == ["x" * most]
+    with pytest.raises(ValidationError, match=f"{field}.0\n.*at most {most} characters"):
+        Narrowed.model_validate({field: ["x" * (most + 1)]})
+
+
+def test_a_ref_is_as_long_as_where_it_is_registered() -> None:
+    assert Narrowed(ref="x" * 250).ref == "x" * 250
+    with pytest.raises(ValidationError, match="at most 250 characters"):
+        Narrowed(ref="x" * 251)
+
+
 def test_a_hit_tells_how_near_it_is_and_the_rest_where_asked() -> None:
     hit = Hit(make_chunk("a.py", "x"), "main", "c0ffee", 0.5, {"dense": 0.4, "sparse_rank": 2.0})
     assert HitOut.of(hit).scores == {"dense": 0.4}
