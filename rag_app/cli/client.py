@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 import httpx
 
-DEFAULT_URL = "http://127.0.0.1:8000"
-
 # Connecting to a machine that answers takes far less; a server that does not exist should be told at once.
 CONNECT_TIMEOUT_S = 5.0
 
@@ -33,7 +31,7 @@ class Failure(Exception):
 class Server:
     """A running rag_app at `url`. Every method raises Failure with the server's own message."""
 
-    def __init__(self, url: str = DEFAULT_URL):
+    def __init__(self, url: str):
         """Nothing connects before the first call. A proxy of the environment is not asked for this very machine."""
         self.url = url.rstrip("/")
         try:
@@ -107,7 +105,7 @@ class Server:
         if isinstance(exc, httpx.TimeoutException):
             return Failure(f"{self.url} did not answer within {READ_TIMEOUT_S:g} s; see `code-assistant status`")
         if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol):
-            return Failure(f"{self.url!r} is no address; give --server one like {DEFAULT_URL}")
+            return Failure(f"{self.url!r} is no address; give --server one like http://127.0.0.1:8000")
         return Failure(f"the connection to {self.url} broke ({type(exc).__name__}); see `code-assistant status`")
 
     def _refused(self, response: httpx.Response) -> Failure:

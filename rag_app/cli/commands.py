@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import typer
+from pydantic import ValidationError
 
 from rag_app.cli.ask import ask, generate
 from rag_app.cli.client import Failure
@@ -36,6 +37,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except Failure as failure:
         say(failure.message)
         sys.exit(failure.exit_code)
+    except ValidationError as exc:  # the settings are all that a command validates
+        for error in exc.errors():
+            name = ".".join(str(part) for part in error["loc"]).upper()
+            say(f"{name}={error['input']}: {error['msg']}; it is set in the environment or in .env")
+        sys.exit(2)
 
 
 def _write_in_any_encoding() -> None:

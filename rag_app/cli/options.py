@@ -4,10 +4,22 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_app.cli.client import DEFAULT_URL, Server
+from rag_app.cli.client import Server
+from rag_app.cli.stack import own_server
+
+
+def _or_own(given: str | None) -> str:
+    return own_server() if given is None else given
+
 
 ServerOption = Annotated[
-    str, typer.Option("--server", envvar="CODE_ASSISTANT_URL", help="Address of the running server.")
+    str,
+    typer.Option(
+        "--server",
+        envvar="CODE_ASSISTANT_URL",
+        callback=_or_own,
+        help="Address of the running server; by default the one of RAG_HOST and RAG_PORT.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the server's JSON, for programs.")]
 RepoOption = Annotated[
@@ -22,7 +34,8 @@ PathOption = Annotated[
 ]
 RefOption = Annotated[str | None, typer.Option("--ref", help="Branch, tag or commit; the default one if left out.")]
 
-DEFAULT_SERVER = DEFAULT_URL
+# Read out of the settings when a command runs, not when this is imported.
+DEFAULT_SERVER: Any = None
 
 
 def filters(

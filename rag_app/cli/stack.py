@@ -34,6 +34,18 @@ class Plan:
     external: tuple[str, ...]
 
 
+def reached_host(rag: RagSettings) -> str:
+    """Where rag_app is reached: on loopback if it listens on all addresses, else only where it listens."""
+    return rag.rag_host if rag.rag_host not in ("0.0.0.0", "::", "localhost") else "127.0.0.1"
+
+
+def own_server() -> str:
+    """The address of the rag_app that the settings of this machine describe (RAG_HOST, RAG_PORT, also out of .env)."""
+    rag = RagSettings()
+    host = reached_host(rag)
+    return f"http://{f'[{host}]' if ':' in host else host}:{rag.rag_port}"
+
+
 def make_plan(rag: RagSettings, stack: StackSettings, environment: Mapping[str, str], repo: Path | None) -> Plan:
     """Decide what to start. A service whose address was set to somewhere else is used there, and not started.
 
@@ -43,8 +55,7 @@ def make_plan(rag: RagSettings, stack: StackSettings, environment: Mapping[str, 
     llm_url, has_llm = _address(rag, "llm_url", stack.llm_port, "/v1")
     has_embedding = has_embedding and not rag.embedding_in_process
     embedder = "the embedding model inside rag_app" if rag.embedding_in_process else embedding_url
-    # One that listens on all addresses is reached on loopback, one that listens on a single address only there.
-    reached = rag.rag_host if rag.rag_host not in ("0.0.0.0", "::", "localhost") else "127.0.0.1"
+    reached = reached_host(rag)
     has_qdrant = is_loopback(f"http://{rag.qdrant_host}")
     parts = (
         (has_qdrant, Service("vector_db", rag.qdrant_port, "QDRANT_PORT"), f"Qdrant at {rag.qdrant_host}"),

@@ -19,6 +19,9 @@ from tests.support.live import free_port
 # The embedding model is read and its graph built at the first start.
 START_LIMIT_S = 180
 
+# Variables of the developer's own that would lead a stack, or a command, elsewhere.
+OTHERS = ("OPENAI_", "LLM_", "QDRANT_", "EMBEDDING_", "RAG_", "CODE_ASSISTANT_")
+
 
 @dataclass
 class Stack:
@@ -87,13 +90,12 @@ def _answers(url: str) -> bool:
 def environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
     """Variables for a stack of its own: free ports, its data under `folder`, no key and no .env of the developer's."""
     ports = {name: str(free_port()) for name in ("RAG_PORT", "EMBEDDING_PORT", "LLM_PORT", "QDRANT_PORT")}
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "LLM_", "QDRANT_", "EMBEDDING_"))}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
     return {
         **inherited,
         **ports,
         "EMBEDDING_URL": f"http://127.0.0.1:{ports['EMBEDDING_PORT']}",
         "LLM_URL": f"http://127.0.0.1:{ports['LLM_PORT']}/v1",
-        "CODE_ASSISTANT_URL": f"http://127.0.0.1:{ports['RAG_PORT']}",
         "DATA_DIR": str(folder / "data"),
         "VECTOR_DB_DIR": str(folder / "data" / "vector_db"),
         "ALLOWED_ROOTS": str(folder),

@@ -16,6 +16,7 @@ import pytest
 
 from rag_app.cli.estimate import BYTES_PER_CHUNK
 from rag_app.cli.main import main
+from rag_app.cli.stack import own_server
 from service_kit.app import create_service
 from service_kit.metrics import HttpMetrics
 from tests.support.fake_rag import FakeRag, citation, failure, hit, repository
@@ -201,6 +202,41 @@ def test_the_server_can_be_given_by_the_environment(
     with pytest.raises(SystemExit):
         main(["search", "x"])
     assert "src/app.py:10:" in capsys.readouterr().out
+
+
+def test_without_an_address_the_server_of_the_settings_is_asked(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("CODE_ASSISTANT_URL", "RAG_HOST", "RAG_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".env").write_text(f"RAG_PORT={cli.url.rpartition(':')[2]}\n")
+    with pytest.raises(SystemExit):
+        main(["search", "x"])
+    assert "src/app.py:10:" in capsys.readouterr().out
+    monkeypatch.setenv("RAG_PORT", str(free := free_port()))
+    monkeypatch.setenv("RAG_HOST", "0.0.0.0")
+    with pytest.raises(SystemExit):
+        main(["search", "x"])
+    assert f"no server at http://127.0.0.1:{free}" in capsys.readouterr().err
+
+
+def test_an_address_of_ipv6_is_written_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_HOST", "::1")
+    monkeypatch.setenv("RAG_PORT", "8123")
+    assert own_server() == "http://[::1]:8123"
+
+
+@pytest.mark.parametrize("command", [["search", "x"], ["up"]])
+def test_a_setting_that_cannot_be_is_told_in_a_sentence(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CODE_ASSISTANT_URL", raising=False)
+    monkeypatch.setenv("RAG_PORT", "eighty")
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert "RAG_PORT=eighty: Input should be a valid integer" in capsys.readouterr().err
 
 
 def test_an_unknown_option_is_exit_code_2(cli: Cli) -> None:
