@@ -53,6 +53,7 @@ def test_gitignore_means_what_it_means_to_git(tmp_path: Path, ignore: str, path:
     assert (reached.get(path, "ignored") == "ignored") is is_ignored
 
 
+@pytest.mark.filterwarnings("ignore:Possible set difference")  # pathspec's own compiling
 @pytest.mark.parametrize("odd", ["!", "\\", "a\\", "[z-a]", "[a--b]", "[", "//", "!/"])
 @pytest.mark.parametrize("where", [".gitignore", "sub/.gitignore", ".git/info/exclude"])
 def test_one_line_that_cannot_be_read_spoils_neither_the_walk_nor_the_other_lines(
@@ -68,6 +69,7 @@ def test_one_line_that_cannot_be_read_spoils_neither_the_walk_nor_the_other_line
     }
 
 
+@pytest.mark.filterwarnings("ignore:Possible set difference")  # pathspec's own compiling
 @pytest.mark.parametrize("pattern", ["!", "[z-a]", "[a--b]", "a\\", "[a", "**/a/**/b/**/c/**"])
 def test_a_pattern_of_a_request_that_cannot_be_read_is_refused_and_named(pattern: str) -> None:
     with pytest.raises(ValidationFailed, match=f"exclude: {re.escape(repr(pattern))}"):
