@@ -1,6 +1,5 @@
 """What the command line computes without a server: events, estimates, durations, progress lines."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from rag_app.cli.client import is_loopback, parse_events
 from rag_app.cli.estimate import Estimate, measure
 from rag_app.cli.progress import chunks_left, describe, duration, summary
+from rag_app.core.settings import RagSettings
 
 
 def test_events_may_span_lines_carry_comments_and_miss_a_name() -> None:
@@ -57,22 +57,35 @@ def test_an_estimate_with_a_measured_rate_tells_the_time() -> None:
     )
 
 
-def test_the_estimate_of_a_git_repository_leaves_ignored_and_binary_files_out(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+def settings(**given: Any) -> RagSettings:
+    return RagSettings(_env_file=None, **given)
+
+
+def test_the_estimate_leaves_out_what_the_indexer_leaves_out(tmp_path: Path) -> None:
+    for name in ("out", "node_modules", "index"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "made.js").write_text("x" * 6500)
     (tmp_path / ".gitignore").write_text("out/\n")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "made.py").write_text("x")
     (tmp_path / "a.py").write_text("x" * 5000)
-    (tmp_path / "logo.png").write_bytes(b"x" * 9000)
-    assert measure(tmp_path) == Estimate(files=2, chunks=14)
-
-
-def test_the_estimate_without_git_walks_and_leaves_installed_packages_out(tmp_path: Path) -> None:
-    (tmp_path / "node_modules").mkdir()
-    (tmp_path / "node_modules" / "a.js").write_text("x" * 6500)
-    (tmp_path / "a.js").write_text("x" * 1000)
+    (tmp_path / "small.py").write_text("x")
+    (tmp_path / "logo.bin").write_bytes(b"x\0" * 9000)
+    (tmp_path / "rows.csv").write_text("1,2\n" * 900)
+    (tmp_path / "package-lock.json").write_text("{}" * 900)
+    (tmp_path / "large.py").write_text("x" * 20_001)
     (tmp_path / "gone.js").symlink_to(tmp_path / "nowhere")
-    assert measure(tmp_path) == Estimate(files=1, chunks=2)
+    told = settings(max_file_bytes=20_000, data_dir=tmp_path / "index")
+    assert measure(tmp_path, told) == Estimate(files=3, chunks=1 + 14 + 1)
+
+
+def test_the_estimate_expects_larger_chunks_of_prose_than_of_code(tmp_path: Path) -> None:
+    (tmp_path / "guide.rst").write_text("word " * 1200)
+    assert measure(tmp_path, settings()) == Estimate(files=1, chunks=10)
+    (tmp_path / "guide.rst").rename(tmp_path / "guide.py")
+    assert measure(tmp_path, settings()) == Estimate(files=1, chunks=17)
+
+
+def test_the_estimate_of_a_folder_that_cannot_be_listed_is_nothing(tmp_path: Path) -> None:
+    assert measure(tmp_path / "gone", settings()) == Estimate(files=0, chunks=0)
 
 
 def test_a_job_that_has_just_begun_promises_no_rate() -> None:
