@@ -1,4 +1,4 @@
-"""A pytest plugin: with --cov-by-service N, each package of the house must be covered to at least N per cent by itself.
+"""A pytest plugin: with --cov-by-service each package of the house must be covered by itself, as `fail_under` says.
 
 pytest-cov's own threshold is one for all, where a well-covered service would hide a neglected one.
 """
@@ -13,12 +13,20 @@ from tests.architecture.rules import PACKAGES
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--cov-by-service", type=float, default=None, metavar="N", help="least coverage a package, in %")
+    parser.addoption(
+        "--cov-by-service",
+        type=float,
+        nargs="?",
+        const=coverage.Coverage().get_option("report:fail_under"),
+        metavar="N",
+        help="least coverage of each package, in %%; by default fail_under of pyproject.toml",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--cov-by-service") is not None:
-        config.pluginmanager.register(_ByService(config.getoption("--cov-by-service")), "coverage-by-service")
+    least = config.getoption("--cov-by-service")
+    if least is not None:
+        config.pluginmanager.register(_ByService(least), "coverage-by-service")
 
 
 class _ByService:

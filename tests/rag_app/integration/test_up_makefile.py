@@ -90,6 +90,17 @@ def test_the_model_is_installed_by_hash_and_without_torch(checkout: Path) -> Non
     assert "torch" not in told
 
 
+def test_every_test_is_held_to_the_coverage_and_a_part_of_them_is_not(checkout: Path) -> None:
+    assert make(checkout, "test").stdout.splitlines()[-1] == "<--cov-by-service>"
+    part = make(checkout, "test", "ARGS=-k chunk").stdout.splitlines()
+    assert part[-3:] == ["<--cov-by-service=0>", "<-k>", "<chunk>"]
+
+
+def test_torch_is_installed_out_of_this_checkout_in_its_tested_version(checkout: Path) -> None:
+    assert "make setup-torch" in make(checkout).stdout
+    assert "<-c>\n<constraints.txt>\n<-e>\n<.[torch]>" in make(checkout, "setup-torch").stdout
+
+
 def test_an_unfit_python_is_named_with_the_way_out(checkout: Path) -> None:
     shutil.rmtree(checkout / ".venv")
     refused = make(checkout, "run", "PYTHON=/bin/false")
