@@ -52,7 +52,7 @@ class LlmSettings(ServiceSettings):
             return None
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("LLM_BASE_URL must look like http://localhost:8081/v1")
+            raise ValueError("LLM_BASE_URL must look like http://localhost:8080/v1")
         if parts.username or parts.password:
             raise ValueError("LLM_BASE_URL must not hold a password; put the key into LLM_UPSTREAM_API_KEY")
         return value.rstrip("/")

@@ -4,7 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PLACES = (
@@ -38,6 +42,17 @@ def find_chromium() -> str | None:
         return named if Path(named).is_file() else None
     on_path = next((found for name in NAMES if (found := shutil.which(name))), None)
     return on_path or next((place for place in PLACES if Path(place).is_file()), None)
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A running Chromium. Fails with ADVICE where none is."""
+    chromium = find_chromium()
+    assert chromium is not None, ADVICE
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 def main() -> int:

@@ -34,7 +34,7 @@ def citation(index: int = 1, path: str = "src/app.py", start: int = 12, end: int
     """One citation."""
     return {
         "index": index, "repository": "r1", "commit": "0123456789abcdef", "path": path, "start_line": start,
-        "end_line": end, "sha256": "0" * 64, "url": None,
+        "end_line": end, "sha256": "0" * 64,
     }  # fmt: skip
 
 
@@ -134,8 +134,11 @@ class FakeRag:
         return {"hits": self.hits[: body.get("limit", 10)], "degraded": self.degraded, "took_ms": {"total": 3.0}}
 
     def _generate(self, path: str, body: Any) -> dict[str, Any]:
-        code = "def made() -> int:\n    return 1\n"
-        return {"code": code, "citations": self.citations, "checks": {"parses": self.parses}, "degraded": []}
+        return {
+            "code": "def made() -> int:\n    return 1\n", "language": "python", "citations": self.citations,
+            "checks": {"parses": self.parses, "repaired": False}, "hits": self.hits, "degraded": [], "usage": {},
+            "took_ms": {"search": 3.0, "answer": 2.0, "total": 5.0},
+        }  # fmt: skip
 
     def _source(self, path: str, body: Any) -> dict[str, Any]:
         start, end = int(body["start_line"]), int(body["end_line"])
@@ -145,8 +148,9 @@ class FakeRag:
     def _answer(self) -> dict[str, Any]:
         return {
             "answer": self.final if self.final is not None else "".join(self.pieces), "citations": self.citations,
-            "hits": self.hits, "mode": "extractive" if "llm" in self.degraded else "generative",
-            "abstained": self.abstained, "degraded": self.degraded, "usage": None, "took_ms": {"total": 5.0},
+            "citations_removed": 0, "hits": self.hits, "mode": "extractive" if "llm" in self.degraded else "generative",
+            "abstained": self.abstained, "degraded": self.degraded, "usage": {},
+            "took_ms": {"search": 3.0, "answer": 2.0, "total": 5.0},
         }  # fmt: skip
 
     async def _ask(self, request: Request) -> Response:
@@ -158,7 +162,7 @@ class FakeRag:
         return StreamingResponse(self._events(), media_type="text/event-stream")
 
     async def _events(self) -> AsyncIterator[bytes]:
-        yield _event("search_results", {"hits": self.hits, "degraded": self.degraded})
+        yield _event("search_results", {"hits": self.hits, "degraded": self.degraded, "took_ms": {"total": 3.0}})
         for piece in self.pieces:
             await asyncio.sleep(self.delay_s)
             yield _event("message", {"delta": piece})

@@ -307,7 +307,7 @@ def test_generated_code_alone_goes_to_standard_output(cli: Cli, rag: FakeRag) ->
     assert (made.code, made.out) == (0, "def made() -> int:\n    return 1\n")
     assert "src/app.py:12-14" in made.err
     assert rag.asked("/v1/generate") == {"instruction": "a function", "language": "python", "path": "src/made.py"}
-    assert json.loads(cli("generate", "a function", "--json").out)["checks"] == {"parses": True}
+    assert json.loads(cli("generate", "a function", "--json").out)["checks"] == {"parses": True, "repaired": False}
 
 
 def test_generated_code_that_does_not_parse_is_exit_code_1(cli: Cli, rag: FakeRag) -> None:

@@ -8,25 +8,20 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from rag_app.web.router import web_router
 from service_kit.app import create_service
 from service_kit.metrics import HttpMetrics
-from tests.support.browser import ADVICE, ARGUMENTS, find_chromium
+from tests.support.browser import launched
 from tests.support.fake_rag import HOSTILE, FakeRag, citation, failure, hit, repository
 from tests.support.live import live
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.fail(ADVICE)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield launched
-        launched.close()
+    with launched() as running:
+        yield running
 
 
 @dataclass
