@@ -1,7 +1,7 @@
 """Where the RAG server is put together: the seams are arguments, everything else follows from the settings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -19,11 +19,10 @@ from rag_app.features.search.router import search_router
 from rag_app.features.search.service import SearchService
 from rag_app.features.source.router import source_router
 from rag_app.features.source.service import SourceService
-from rag_app.readiness import checks_of
+from rag_app.readiness import Readiness
 from rag_app.web.router import web_router
 from service_kit.app import create_service
 from service_kit.browsers import AllowedHosts
-from service_kit.health import Check
 from service_kit.metrics import HttpMetrics
 
 
@@ -55,12 +54,9 @@ def create_app(
             await asyncio.gather(embedder.close(), store.close(), close_llm(llm))
             manifest.close()
 
-    async def readiness() -> Sequence[Check]:
-        return await checks_of(store, embedder, llm)
-
     app = create_service(
         "rag_app",
-        readiness=readiness,
+        readiness=Readiness(store, embedder, llm).checks,
         metrics=metrics,
         max_body_bytes=settings.rag_max_body_bytes,
         allowed_hosts=AllowedHosts.of(settings.rag_host, settings.allowed_hosts),

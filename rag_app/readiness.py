@@ -1,6 +1,8 @@
 """What the RAG server needs, what it can do without, and what would mend what is missing."""
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -13,17 +15,36 @@ from service_kit.health import Check
 # A probe that waits is a probe that failed: whoever asks /readyz asks again.
 PROBE_LIMIT_S = 3.0
 
+# Behind the language model may be somebody's paid service, and monitors ask every second. A failure is asked again.
+WELL_FOR_S = 30.0
 
-async def checks_of(store: ChunkStore, embedder: Embedder, llm: LanguageModel) -> Sequence[Check]:
-    """Qdrant is required. The others are told and not required.
+
+class Readiness:
+    """What /readyz says. Qdrant is required; the others are told and not required.
 
     Without the embedding service search is by keyword; without a language model answers are extracts.
     """
-    return await asyncio.gather(
-        _probe("qdrant", store.ready, "answers", is_required=True),
-        _probe("embedding", embedder.identity, "answers", is_required=False),
-        _probe("llm", lambda: check_llm(llm), "answers", is_required=False),
-    )
+
+    def __init__(self, store: ChunkStore, embedder: Embedder, llm: LanguageModel):
+        """Asks nothing yet."""
+        self._store = store
+        self._embedder = embedder
+        self._llm = llm
+        self._llm_was_well_at = -math.inf
+
+    async def checks(self) -> Sequence[Check]:
+        """How it is now."""
+        return await asyncio.gather(
+            _probe("qdrant", self._store.ready, "answers", is_required=True),
+            _probe("embedding", self._embedder.identity, "answers", is_required=False),
+            _probe("llm", self._ask_llm, "answers", is_required=False),
+        )
+
+    async def _ask_llm(self) -> None:
+        if time.monotonic() - self._llm_was_well_at < WELL_FOR_S:
+            return
+        await check_llm(self._llm)
+        self._llm_was_well_at = time.monotonic()
 
 
 async def _probe(name: str, ask: Callable[[], Awaitable[Any]], well: str, *, is_required: bool) -> Check:

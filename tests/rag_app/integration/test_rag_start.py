@@ -3,15 +3,16 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from llama_index.core.llms import MockLLM
+from starlette.responses import Response
 
 from llm_service.core.settings import LlmSettings
 from llm_service.main import create_app as create_llm_service
@@ -122,3 +123,18 @@ def test_a_model_that_was_handed_in_is_not_asked(tmp_path: Path) -> None:
     settings = RagSettings(_env_file=None, data_dir=tmp_path, qdrant_port=free_port())
     with live(create_app(settings, llm=MockLLM())) as url:
         assert checks(url)["llm"]["ok"]
+
+
+def test_a_monitor_that_asks_often_does_not_ask_the_model_each_time(tmp_path: Path) -> None:
+    asked = 0
+    model = ScriptedLlm().app()
+
+    @model.middleware("http")
+    async def count(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        nonlocal asked
+        asked += 1
+        return await answer(request)
+
+    with live(model) as upstream, live(rag_over(f"{upstream}/v1", tmp_path)) as url:
+        assert [checks(url)["llm"]["ok"] for _ in range(5)] == [True] * 5
+    assert asked == 1
