@@ -1,6 +1,7 @@
 """An indexer of its own for a test: real manifest, real cache, Qdrant's engine in memory, a toy TEI over real HTTP."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -92,3 +93,12 @@ def git(folder: Path, *words: str) -> str:
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
     done = subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def old(path: Path, text: str | None = None) -> Path:
+    """Write a file and make it look like one that nobody touched for a while."""
+    if text is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    return path

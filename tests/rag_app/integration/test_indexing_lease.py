@@ -6,8 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,23 +15,9 @@ from rag_app.db.records import Source
 from rag_app.features.indexing.chunking import chunker, units
 from rag_app.features.indexing.lease import Lease
 from rag_app.features.indexing.router import _events
-from tests.support.indexing import Indexer, running_indexer
+from tests.support.indexing import Indexer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Iterator[Manifest]:
-    manifest = Manifest(tmp_path / "m.sqlite")
-    manifest.open()
-    yield manifest
-    manifest.close()
-
-
-@pytest.fixture
-async def indexer(tmp_path: Path) -> AsyncIterator[Indexer]:
-    async with running_indexer(tmp_path) as indexer:
-        yield indexer
 
 
 def dead_pid() -> int:

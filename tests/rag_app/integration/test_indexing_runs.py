@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from rag_app.db.records import Source
 from rag_app.features.indexing import worker
 from rag_app.features.indexing.service import IndexingService
 from rag_app.features.source.service import SourceService
-from service_kit.errors import Conflict, NotFound, Unavailable, ValidationFailed
-from tests.support.indexing import Indexer, git, running_indexer
+from service_kit.errors import Conflict, NotFound, Unavailable
+from tests.support.indexing import Indexer, old, running_indexer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
@@ -40,21 +39,6 @@ class Pool:
 def default_pool():
     return Pool()
 '''
-
-
-@pytest.fixture
-async def indexer(tmp_path: Path) -> AsyncIterator[Indexer]:
-    async with running_indexer(tmp_path) as indexer:
-        yield indexer
-
-
-def old(path: Path, text: str | None = None) -> Path:
-    """Write a file and make it look like one that nobody touched for a while."""
-    if text is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    os.utime(path, (1_600_000_000, 1_600_000_000))
-    return path
 
 
 def embedded_texts(indexer: Indexer) -> list[str]:
@@ -354,68 +338,6 @@ async def test_a_repository_that_is_being_indexed_cannot_be_deleted(
     go_on.set()
     _, done = await indexer.finished(job)
     assert done.state == "succeeded"
-
-
-async def test_names_are_the_folders_and_numbered_where_taken(indexer: Indexer) -> None:
-    names = []
-    for folder in ("one/src", "two/src", "two/src"):
-        old(indexer.root / folder / "a.py", "a = 1\n")
-        repository, _ = await indexer.service.register(Source("path", str(indexer.root / folder)))
-        names.append(repository.name)
-    assert names == ["src", "src-2", "src-2"]
-    with pytest.raises(Conflict, match="'src' is taken"):
-        await indexer.service.register(Source("path", str(indexer.root)), name="src")
-
-
-async def test_a_work_tree_says_its_branch_and_commit(indexer: Indexer) -> None:
-    git(indexer.root, "init", "-q")
-    old(indexer.root / "a.py", "a = 1\n")
-    git(indexer.root, "add", ".")
-    git(indexer.root, "commit", "-qm", "one")
-    head = git(indexer.root, "rev-parse", "HEAD")
-    repository, _ = await indexer.index()
-    assert (repository.ref, repository.commit) == ("main", head)
-    (indexer.root / "a.py").write_text("a = 2\n")
-    repository, _ = await indexer.index()
-    assert repository.commit == f"{head}-dirty"
-
-
-async def test_a_ref_that_is_not_checked_out_is_refused(indexer: Indexer) -> None:
-    git(indexer.root, "init", "-q")
-    old(indexer.root / "a.py", "a = 1\n")
-    git(indexer.root, "add", ".")
-    git(indexer.root, "commit", "-qm", "one")
-    _, job = await indexer.index(ref="other")
-    assert job.error is not None
-    assert job.error.code == "validation"
-    assert "'other' is not checked out" in job.error.message
-
-
-async def test_a_root_that_is_gone_fails_the_job_and_keeps_the_index(indexer: Indexer) -> None:
-    folder = indexer.root / "lib"
-    old(folder / "a.py", "a = 1\n")
-    repository, _ = await indexer.index(folder)
-    folder.rename(indexer.root / "moved")
-    _, job = await indexer.service.sync(repository.id, frozenset({repository.id}))
-    repository, job = await indexer.finished(job)
-    assert job.error is not None
-    assert job.error.code == "validation"
-    assert len(await indexer.chunks(repository.id)) == 1
-
-
-async def test_outside_of_the_allowed_roots_nothing_is_registered(indexer: Indexer, tmp_path: Path) -> None:
-    with pytest.raises(ValidationFailed, match="ALLOWED_ROOTS"):
-        await indexer.service.register(Source("path", str(tmp_path)))
-    assert indexer.manifest.all_ids() == frozenset()
-
-
-async def test_an_index_never_holds_itself(tmp_path: Path) -> None:
-    (tmp_path / "root" / "index").mkdir(parents=True)
-    async with running_indexer(tmp_path, data_dir=tmp_path / "root" / "index") as indexer:
-        old(indexer.root / "a.py", "a = 1\n")
-        old(indexer.root / "index" / "logs" / "rag.py", "b = 1\n")
-        repository, _ = await indexer.index()
-        assert (repository.files, repository.skipped) == (1, {"own_data": 1})
 
 
 async def test_a_job_that_failed_on_a_full_disk_says_so_at_once_and_is_written_when_there_is_room(
