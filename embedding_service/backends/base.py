@@ -1,7 +1,8 @@
 """The one contract of all backends, and how their failures are called."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,20 @@ from service_kit.errors import Upstream
 
 Vectors = NDArray[np.float32]
 TokenIds = Sequence[int]
+
+# What a model may be asked for; the words are TEI's routes. Which of them it can do is the backend's `tasks`.
+Task = Literal["embed", "embed_all", "embed_sparse", "predict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """n sequences of token ids, special tokens included, each of 1 to max_tokens ids in [0, vocab_size).
+
+    second: for pairs of texts, where the second one begins in each sequence (its token type is 1); None: no pairs.
+    """
+
+    ids: Sequence[TokenIds]
+    second: Sequence[int] | None = None
 
 
 class BackendFailed(Upstream):
@@ -27,7 +42,7 @@ class UnsupportedModel(ModelError):
 
 
 class Backend(Protocol):
-    """Runs a model on token ids. Called from one thread at a time, never from the event loop."""
+    """Runs a model on token ids. Never called from the event loop; may be called from several threads at once."""
 
     @property
     def name(self) -> str:
@@ -36,14 +51,22 @@ class Backend(Protocol):
 
     @property
     def dim(self) -> int:
-        """Components of a vector."""
+        """Components of a row of what run() returns."""
         ...
 
-    def embed(self, batch: Sequence[TokenIds]) -> Vectors:
-        """Pooled vectors of a batch, before normalisation, as TEI's `normalize: false` wants them.
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """What run() can be asked for."""
+        ...
 
-        batch: n sequences of token ids, special tokens included, each of 1 to max_tokens ids in [0, vocab_size).
-        Returns (n, dim) float32, row i for sequence i. Fails with BackendFailed.
+    def run(self, task: Task, batch: Batch) -> Vectors:
+        """Do one task of `tasks` for a batch; row i belongs to sequence i, in float32.
+
+        embed: (n, dim), pooled vectors before normalisation, as TEI's `normalize: false` wants them.
+        embed_all: (sum of lengths, dim), the vector of each token, before pooling, one sequence after the other.
+        embed_sparse: (n, vocab_size), the weight of each token of the vocabulary, mostly 0.
+        predict: (n, labels), raw logits.
+        Fails with BackendFailed.
         """
         ...
 

@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from embedding_service.backends.base import Backend, UnsupportedModel
+from embedding_service.backends.base import Backend, Batch, UnsupportedModel
 from embedding_service.backends.folder import read_spec
 from embedding_service.backends.onnx_runtime import load_onnx
 from embedding_service.backends.resolve import resolve
@@ -31,7 +31,7 @@ def load_model(settings: EmbeddingSettings) -> LoadedModel:
     spec = read_spec(resolve(settings.embedding_model))
     loaded = LoadedModel(spec, load_tokenizer(spec), _backend(spec, settings))
     # Ready means that it has embedded: what a first inference sets up, or breaks, belongs to the start.
-    loaded.backend.embed(loaded.tokenizer.encode(["ready"], "right"))
+    loaded.backend.run("embed", Batch(loaded.tokenizer.encode(["ready"], "right")))
     took_s = round(time.perf_counter() - started, 2)
     _log.info("model loaded", extra={"model": spec.name, "backend": loaded.backend.name, "took_s": took_s})
     return loaded

@@ -6,13 +6,12 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort  # type: ignore[import-untyped]
 
-from embedding_service.backends.base import BackendFailed, ModelError, TokenIds, UnsupportedModel, Vectors, pad
+from embedding_service.backends.base import BackendFailed, Batch, ModelError, Task, UnsupportedModel, Vectors, pad
 from embedding_service.core.model import ModelSpec
 
 _log = logging.getLogger("embedding_service.onnx")
@@ -27,6 +26,7 @@ class OnnxBackend:
     """A session over the written graph."""
 
     name = "onnx"
+    tasks: frozenset[Task] = frozenset({"embed"})
 
     def __init__(self, spec: ModelSpec, session: Any):
         """session: an onnxruntime.InferenceSession of the graph that onnx_graph describes."""
@@ -34,13 +34,13 @@ class OnnxBackend:
         self._session = session
         self.dim = int(spec.config["hidden_size"])
 
-    def embed(self, batch: Sequence[TokenIds]) -> Vectors:
-        """Pooled vectors (n, dim) float32; see Backend.embed."""
-        ids, lengths = pad(batch, self._spec.pad_id)
+    def run(self, task: Task, batch: Batch) -> Vectors:
+        """Rows of float32; see Backend.run."""
+        ids, lengths = pad(batch.ids, self._spec.pad_id)
         try:
             (vectors,) = self._session.run(["vectors"], {"input_ids": ids, "lengths": lengths})
         except Exception as exc:  # ONNX Runtime's exceptions share no base but this one
-            raise BackendFailed(f"onnxruntime failed on {len(batch)} texts: {exc}") from exc
+            raise BackendFailed(f"onnxruntime failed on {len(batch.ids)} texts: {exc}") from exc
         found: Vectors = vectors
         return found
 

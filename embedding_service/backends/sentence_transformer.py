@@ -1,9 +1,8 @@
 """The backend for every SentenceTransformers model, by the library itself. Needs the torch extra."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from embedding_service.backends.base import BackendFailed, ModelError, TokenIds, Vectors, pad
+from embedding_service.backends.base import BackendFailed, Batch, ModelError, Task, Vectors, pad
 from embedding_service.core.model import ModelSpec
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ class SentenceTransformersBackend:
     """Runs the model's own modules, all but a closing Normalize: vectors leave a backend as they are pooled."""
 
     name = "sentence_transformers"
+    tasks: frozenset[Task] = frozenset({"embed"})
 
     def __init__(self, spec: ModelSpec, model: "SentenceTransformer"):
         """model: loaded, in evaluation mode."""
@@ -22,11 +22,11 @@ class SentenceTransformersBackend:
         self._device = model.device
         self.dim = int(model.get_embedding_dimension() or 0)
 
-    def embed(self, batch: Sequence[TokenIds]) -> Vectors:
-        """Pooled vectors (n, dim) float32; see Backend.embed."""
+    def run(self, task: Task, batch: Batch) -> Vectors:
+        """Rows of float32; see Backend.run."""
         import torch
 
-        ids, lengths = pad(batch, self._spec.pad_id)
+        ids, lengths = pad(batch.ids, self._spec.pad_id)
         mask = torch.arange(ids.shape[1])[None, :] < torch.from_numpy(lengths)[:, None]
         # No token types: MPNet and RoBERTa know none, and BERT's default is the zeros that one text has.
         features: dict[str, Any] = {
@@ -39,7 +39,7 @@ class SentenceTransformersBackend:
                     features = module(features)
                 vectors: Vectors = features["sentence_embedding"].float().cpu().numpy()
         except RuntimeError as exc:
-            raise BackendFailed(f"sentence_transformers failed on {len(batch)} texts: {exc}") from exc
+            raise BackendFailed(f"sentence_transformers failed on {len(batch.ids)} texts: {exc}") from exc
         return vectors
 
 

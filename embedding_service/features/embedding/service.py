@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from embedding_service.backends.base import TokenIds, Vectors
+from embedding_service.backends.base import Batch, TokenIds, Vectors
 from embedding_service.backends.load import LoadedModel
 from embedding_service.backends.tokenizer import Direction, Token
 from embedding_service.core.model import FULL_PRECISION, identity
@@ -196,7 +196,9 @@ class EmbeddingService:
 
     def _scheduler_for(self, model: LoadedModel) -> Scheduler:
         if self._scheduler is None:
-            self._scheduler = Scheduler(model.backend.embed, self._settings.max_batch_tokens, self._metrics)
+            self._scheduler = Scheduler(
+                lambda ids: model.backend.run("embed", Batch(ids)), self._settings.max_batch_tokens, self._metrics
+            )
         return self._scheduler
 
     def _observe(self, embedded: Embedded) -> None:

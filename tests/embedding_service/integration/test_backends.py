@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedding_service.backends.base import BackendFailed
+from embedding_service.backends.base import BackendFailed, Batch
 from embedding_service.backends.load import LoadedModel
 from embedding_service.core.model import identity
 
@@ -30,7 +30,7 @@ ODD_TEXTS = [
 
 
 def embed(loaded: LoadedModel, texts: list[str]) -> NDArray[np.float32]:
-    pooled = loaded.backend.embed(loaded.tokenizer.encode(texts, "right"))
+    pooled = loaded.backend.run("embed", Batch(loaded.tokenizer.encode(texts, "right")))
     return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
 
@@ -61,14 +61,14 @@ def test_a_text_over_the_window_is_cut_at_256_tokens_and_not_at_the_128_of_its_t
     (ids,) = loaded.tokenizer.encode([text], "right")
     assert len(ids) == 256
     cut_at_128 = [*ids[:127], ids[-1]]
-    whole, half = loaded.backend.embed([ids, cut_at_128])
+    whole, half = loaded.backend.run("embed", Batch([ids, cut_at_128]))
     assert np.abs(whole - half).max() > 1e-3
 
 
 def test_a_batch_that_the_model_cannot_take_is_a_failure_of_the_backend(loaded: LoadedModel) -> None:
     beyond_position_table = [[101] * 600]
     with pytest.raises(BackendFailed, match="1 texts") as failure:
-        loaded.backend.embed(beyond_position_table)
+        loaded.backend.run("embed", Batch(beyond_position_table))
     assert failure.value.status == 424
 
 

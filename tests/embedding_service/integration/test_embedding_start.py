@@ -88,12 +88,12 @@ def test_more_texts_than_the_limit_in_work_are_refused_with_429(
     entered, may_finish = threading.Event(), threading.Event()
 
     class Slow:
-        name, dim = "onnx", 384
+        name, dim, tasks = "onnx", 384, frozenset({"embed"})
 
-        def embed(self, batch: Any) -> Any:
+        def run(self, task: Any, batch: Any) -> Any:
             entered.set()
             assert may_finish.wait(30)
-            return onnx_model.backend.embed(batch)
+            return onnx_model.backend.run(task, batch)
 
     model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow())
     settings = make_settings(max_concurrent_requests=3, max_client_batch_size=3)
@@ -120,13 +120,13 @@ def test_a_client_that_leaves_takes_its_work_with_it(make_settings: MakeSettings
     batches: list[int] = []
 
     class Slow:
-        name, dim = "onnx", 384
+        name, dim, tasks = "onnx", 384, frozenset({"embed"})
 
-        def embed(self, batch: Any) -> Any:
-            batches.append(len(batch))
+        def run(self, task: Any, batch: Any) -> Any:
+            batches.append(len(batch.ids))
             entered.set()
             assert may_finish.wait(30)
-            return onnx_model.backend.embed(batch)
+            return onnx_model.backend.run(task, batch)
 
     model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow())
     with live(create_app(make_settings(max_batch_tokens=8), load=lambda _: model)) as url:

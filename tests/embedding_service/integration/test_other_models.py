@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding_service.backends.base import ModelError, UnsupportedModel
+from embedding_service.backends.base import Batch, ModelError, UnsupportedModel
 from embedding_service.backends.load import LoadedModel, load_model
 from embedding_service.core.model import identity
 from tests.embedding_service.conftest import MakeSettings
@@ -56,7 +56,7 @@ def encode(folder: Path, texts: list[str]) -> Any:
 
 
 def embed(loaded: LoadedModel) -> Any:
-    return loaded.backend.embed(loaded.tokenizer.encode(TEXTS, "right"))
+    return loaded.backend.run("embed", Batch(loaded.tokenizer.encode(TEXTS, "right")))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
