@@ -1,13 +1,14 @@
 """The embedding service as an app: texts in, unit vectors out."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from embedding_service.backends.load import LoadedModel, load_model
 from embedding_service.core.settings import EmbeddingSettings
+from embedding_service.engine.process import WorkerProcess
 from embedding_service.features.embedding.envelopes import tei_envelope
+from embedding_service.features.embedding.host import MakeEngine
 from embedding_service.features.embedding.metrics import TeiMetrics
 from embedding_service.features.embedding.router import openai_router, tei_router
 from embedding_service.features.embedding.service import EmbeddingService
@@ -17,14 +18,12 @@ from service_kit.health import Check
 from service_kit.metrics import HttpMetrics
 
 
-def create_app(
-    settings: EmbeddingSettings | None = None, *, load: Callable[[EmbeddingSettings], LoadedModel] = load_model
-) -> FastAPI:
-    """The app. settings: read from the environment where None. load: gives the model, blocking; a seam for tests."""
+def create_app(settings: EmbeddingSettings | None = None, *, make_engine: MakeEngine | None = None) -> FastAPI:
+    """The app. settings: read from the environment where None. make_engine: a worker process where None."""
     chosen = settings or EmbeddingSettings()
     metrics = HttpMetrics("embedding_service")
     tei_metrics = TeiMetrics(metrics.registry)
-    service = EmbeddingService(chosen, lambda: load(chosen), tei_metrics)
+    service = EmbeddingService(chosen, make_engine or (lambda: WorkerProcess(chosen)), tei_metrics, metrics.registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

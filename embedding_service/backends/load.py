@@ -1,6 +1,7 @@
 """Loads the configured model by the backend that can run it."""
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 
@@ -18,18 +19,20 @@ _log = logging.getLogger("embedding_service.load")
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that is ready to run."""
+    """A model that is ready to run. threads: batches that its backend runs well at the same time."""
 
     spec: ModelSpec
     tokenizer: TextTokenizer
     backend: Backend
+    threads: int
 
 
 def load_model(settings: EmbeddingSettings) -> LoadedModel:
     """Resolve, read and load the model: seconds of work, so never on the event loop. Fails with ModelError."""
     started = time.perf_counter()
     spec = read_spec(resolve(settings.embedding_model))
-    loaded = LoadedModel(spec, load_tokenizer(spec), _backend(spec, settings))
+    threads = settings.embedding_threads or len(os.sched_getaffinity(0))
+    loaded = LoadedModel(spec, load_tokenizer(spec), _backend(spec, settings), threads)
     # Ready means that it has embedded: what a first inference sets up, or breaks, belongs to the start.
     loaded.backend.run("embed", Batch(loaded.tokenizer.encode(["ready"], "right")))
     took_s = round(time.perf_counter() - started, 2)
@@ -38,12 +41,11 @@ def load_model(settings: EmbeddingSettings) -> LoadedModel:
 
 
 def _backend(spec: ModelSpec, settings: EmbeddingSettings) -> Backend:
-    threads = settings.embedding_threads
     if settings.embedding_backend != "sentence_transformers":
         try:
-            return load_onnx(spec, settings.data_dir / "onnx", threads)
+            return load_onnx(spec, settings.data_dir / "onnx")
         except UnsupportedModel as exc:
             if settings.embedding_backend == "onnx":
                 raise
             _log.info("onnx cannot run it", extra={"detail": str(exc)})
-    return load_sentence_transformers(spec, threads)
+    return load_sentence_transformers(spec)

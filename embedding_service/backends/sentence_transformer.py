@@ -43,8 +43,8 @@ class SentenceTransformersBackend:
         return vectors
 
 
-def load_sentence_transformers(spec: ModelSpec, threads: int) -> SentenceTransformersBackend:
-    """Load the model of `spec`. threads: 0 for all cores. Fails with ModelError, which names the extra to install."""
+def load_sentence_transformers(spec: ModelSpec) -> SentenceTransformersBackend:
+    """Load the model of `spec`. Fails with ModelError, which names the extra to install."""
     try:
         import torch
         from sentence_transformers import SentenceTransformer
@@ -52,8 +52,7 @@ def load_sentence_transformers(spec: ModelSpec, threads: int) -> SentenceTransfo
         raise ModelError(
             f"model {spec.name!r} needs sentence_transformers and torch, which are not installed; run: make setup-torch"
         ) from exc
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # of each thread that asks; see onnx_runtime
     try:
         model = SentenceTransformer(str(spec.folder), local_files_only=True)
     except Exception as exc:  # transformers, safetensors and torch each raise their own

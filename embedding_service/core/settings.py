@@ -22,7 +22,7 @@ class EmbeddingSettings(ServiceSettings):
     embedding_backend: BackendName = Field(
         "auto", description="onnx (no torch), sentence_transformers (torch extra), or auto: onnx where it can."
     )
-    embedding_threads: int = Field(0, ge=0, description="Threads of one inference; 0: all cores.")
+    embedding_threads: int = Field(0, ge=0, description="Batches in work at the same time; 0: one a core.")
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("code-assistant"),
         description="Folder for the ONNX graph that is written from the model's weights, once per model.",
@@ -38,6 +38,10 @@ class EmbeddingSettings(ServiceSettings):
     # waits for the batch that runs, here 70 ms, there 276 and 1,300.
     max_batch_tokens: int = Field(
         1024, gt=0, description="Most tokens, padding included, that one inference takes; queries get in between."
+    )
+    # 13,000 vectors of 384 components, with texts of 180 tokens.
+    embedding_cache_bytes: int = Field(
+        32_000_000, ge=0, description="Bytes of recent vectors to keep, so that a text that comes again costs nothing."
     )
     auto_truncate: bool = Field(True, description="Cut texts over the model's window where the request says nothing.")
     payload_limit: int = Field(2_000_000, gt=0, description="Largest request body, in bytes.")

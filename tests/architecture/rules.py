@@ -19,13 +19,13 @@ FLOORS: dict[str, int] = {
     "clients": 1,
     "backends": 1,
     "providers": 1,
-    "engine": 1,
-    "features": 2,
-    "web": 2,
-    "readiness": 2,
-    "cli": 3,
-    "main": 3,
-    "__main__": 4,
+    "engine": 2,
+    "features": 3,
+    "web": 3,
+    "readiness": 3,
+    "cli": 4,
+    "main": 4,
+    "__main__": 5,
 }
 
 # 3. Which feature may speak to which, and only through the other's service.py.

@@ -67,10 +67,10 @@ def wait_until_ready(url: str, deadline_s: float = 60) -> None:
 
 
 @pytest.fixture(scope="session")
-def service(make_settings: MakeSettings, onnx_model: LoadedModel) -> Iterator[str]:
-    """The address of a ready service with the default model and small limits."""
+def service(make_settings: MakeSettings) -> Iterator[str]:
+    """The address of a ready service with the default model, in a worker process, and small limits."""
     settings = make_settings(max_client_batch_size=64, max_concurrent_requests=128)
-    with live(create_app(settings, load=lambda _: onnx_model)) as url:
+    with live(create_app(settings)) as url:
         wait_until_ready(url)
         yield url
 

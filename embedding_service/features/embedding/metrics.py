@@ -1,6 +1,6 @@
 """TEI's metrics by TEI's names, so that its dashboards and alerts read this service too."""
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from service_kit.metrics import DURATION_BUCKETS_S
 
@@ -24,6 +24,7 @@ class TeiMetrics:
         self.embeds = Gauge("te_embed_count", "Texts to embed.", registry=registry)
         self.embedded = Gauge("te_embed_success", "Texts embedded.", registry=registry)
         self.queue_size = Gauge("te_queue_size", "Texts that wait for inference.", registry=registry)
+        self.engine_ends = Counter("embedding_worker_ends_total", "Workers that ended unasked.", registry=registry)
         self.request_s = histogram("te_request_duration", "Whole request.")
         self.tokenization_s = histogram("te_request_tokenization_duration", "Tokenising a request.")
         self.queue_s = histogram("te_request_queue_duration", "Waiting for inference.")

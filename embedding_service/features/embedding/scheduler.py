@@ -1,133 +1,246 @@
-"""One inference at a time, in micro-batches, so that a short query does not wait for a bulk request to end."""
+"""Which batch runs next. Two lanes: few tokens go to the query lane, all else to the bulk lane, and neither waits."""
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from embedding_service.backends.base import BackendFailed, TokenIds, Vectors
+from embedding_service.backends.base import BackendFailed, Batch, Task, TokenIds, Vectors
+from embedding_service.engine.base import Done, Engine, EngineEnded, Lane
+from embedding_service.features.embedding.batches import micro_batches
 from embedding_service.features.embedding.metrics import TeiMetrics
+from service_kit.errors import ServiceError
 
-EmbedBatch = Callable[[Sequence[TokenIds]], Vectors]
+# A request of up to so many tokens is a query: a question has 10 to 40, the chunks of an index 180 on average. One text
+# of 128 tokens keeps the query lane for 17 ms.
+QUERY_TOKENS = 128
 
+# Queries that wait together run together. From about 100 tokens on a larger batch is no faster a token (8 queries of 12
+# tokens take 141 us a token, 32 take 117, 64 take 118), and all of them wait for its end.
+_QUERY_BATCH_TOKENS = 256
 
-def micro_batches(lengths: Sequence[int], max_tokens: int) -> deque[list[int]]:
-    """Indexes into `lengths`, shortest first, grouped so that each group padded to its longest has <= max_tokens.
-
-    A sequence longer than max_tokens gets a group of its own. Sorting first leaves little to pad.
-    """
-    batches: deque[list[int]] = deque()
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        # Ascending, so the newcomer is the longest of its group.
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= max_tokens:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
+# A batch that was in work when the engine ended runs once more on the next one: it was hardly its fault, unless it is
+# twice.
+_TRIES = 2
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
-    inputs: Sequence[TokenIds]
-    batches: deque[list[int]]
-    done: asyncio.Future[Vectors]
+    """One request. batches: what of it waits, as indexes; rows: by sequence, as they come.
+
+    ended_with: the engines that ended while they had a part of it in work.
+    """
+
+    task: Task
+    batch: Batch
+    done: asyncio.Future[list[Vectors]]
     submitted_s: float
-    vectors: Vectors | None = None
-    waited_s: float = 0.0
-    inference_s: float = field(default=0.0)
+    batches: deque[list[int]]
+    rows: dict[int, Vectors] = field(default_factory=dict)
+    started_s: float | None = None
+    inference_s: float = 0.0
+    ended_with: set[Engine] = field(default_factory=set)
+
+    @property
+    def length(self) -> int:
+        """Sequences that wait."""
+        return sum(map(len, self.batches))
+
+
+# What runs together: (request, index of the sequence in it).
+_Items = list[tuple[_Job, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """vectors: (n, dim) float32 in the order asked for. waited_s: until the first micro-batch; inference_s: in all."""
+    """rows: for each sequence, in the order asked for, its row, or its rows (tokens, dim) where the task is embed_all.
 
-    vectors: Vectors
+    waited_s: until its first batch was sent; inference_s: in the model, in all.
+    """
+
+    rows: list[Vectors]
     waited_s: float
     inference_s: float
 
 
 class Scheduler:
-    """Takes turns: a new request goes first, one that has had its micro-batch goes to the end."""
+    """Feeds an engine. Without one, requests wait for the next; use() and drop() say when there is one."""
 
-    def __init__(self, embed: EmbedBatch, max_batch_tokens: int, metrics: TeiMetrics):
-        """embed: runs in a thread of its own, one call at a time. max_batch_tokens: padding included."""
-        self._embed = embed
+    def __init__(self, max_batch_tokens: int, metrics: TeiMetrics):
+        """max_batch_tokens: of one batch of the bulk lane, padding included."""
         self._max_batch_tokens = max_batch_tokens
         self._metrics = metrics
-        self._jobs: deque[_Job] = deque()
-        self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._worker: asyncio.Task[None] | None = None
+        self._engine: Engine | None = None
+        self._threads = 1
+        self._places: dict[Lane, int] = {}
+        self._waiting: dict[Lane, deque[_Job]] = {"query": deque(), "bulk": deque()}
+        self._sent: set[asyncio.Task[None]] = set()
 
-    async def run(self, inputs: Sequence[TokenIds]) -> Inferred:
-        """Embed all inputs (at least one). Fails with BackendFailed; a caller that is cancelled stops the rest."""
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name="inference")
-        lengths = [len(ids) for ids in inputs]
-        done: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
-        job = _Job(inputs, micro_batches(lengths, self._max_batch_tokens), done, time.perf_counter())
-        self._jobs.appendleft(job)
-        self._metrics.queue_size.inc(len(inputs))
-        self._wake.set()
-        vectors = await done
-        return Inferred(vectors, job.waited_s, job.inference_s)
+    def use(self, engine: Engine, threads: int) -> None:
+        """Run on `engine` from now on. threads: of its bulk lane."""
+        self._engine, self._threads = engine, threads
+        # One bulk batch more than there are threads, so that none of them waits for the way there and back.
+        self._places = {"query": 1, "bulk": threads + 1}
+        self._pump("query")
+        self._pump("bulk")
+
+    def drop(self, failure: ServiceError | None = None) -> None:
+        """The engine has ended. failure: there will be no other soon, so whoever waits gets it."""
+        self._engine = None
+        if failure is None:
+            return
+        for lane in self._waiting.values():
+            for job in lane:
+                self._fail(job, failure)
+            lane.clear()
+
+    async def run(self, task: Task, batch: Batch) -> Inferred:
+        """Do one task for all sequences (at least one) of a batch.
+
+        Fails with BackendFailed or what drop() was given. A caller that is cancelled drops what is not in work.
+        """
+        lengths = list(map(len, batch.ids))
+        tokens = sum(lengths)
+        lane: Lane = "query" if tokens <= QUERY_TOKENS else "bulk"
+        # So small that all threads get a part; below the size of a query nothing is gained by it.
+        limit = min(self._max_batch_tokens, max(tokens // self._threads, QUERY_TOKENS))
+        done: asyncio.Future[list[Vectors]] = asyncio.get_running_loop().create_future()
+        job = _Job(task, batch, done, time.perf_counter(), micro_batches(lengths, limit))
+        # A newcomer goes first, and after its first batch to the end: then all take turns.
+        self._waiting[lane].appendleft(job) if lane == "bulk" else self._waiting[lane].append(job)
+        self._metrics.queue_size.inc(len(lengths))
+        self._pump(lane)
+        try:
+            rows = await done
+        finally:
+            self._metrics.queue_size.dec(job.length)
+            job.batches.clear()
+        return Inferred(rows, (job.started_s or job.submitted_s) - job.submitted_s, job.inference_s)
 
     async def stop(self) -> None:
-        """End the worker; a running inference is waited for, and whoever still waits is cancelled."""
-        if self._worker is not None:
-            self._worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._worker
-        for job in self._jobs:
-            job.done.cancel()
-        self._thread.shutdown()
+        """Cancel whoever waits. The engine is stopped by whoever started it."""
+        self._engine = None
+        for lane in self._waiting.values():
+            for job in lane:
+                job.done.cancel()
+            lane.clear()
+        for sent in list(self._sent):
+            sent.cancel()
+        await asyncio.gather(*self._sent, return_exceptions=True)
 
-    async def _work(self) -> None:
-        while True:
-            await self._wake.wait()
-            if not self._jobs:
-                self._wake.clear()
+    def _pump(self, lane: Lane) -> None:
+        waiting = self._waiting[lane]
+        while self._engine is not None and self._places[lane] and waiting:
+            items = self._next_queries(waiting) if lane == "query" else self._next_of_bulk(waiting)
+            if not items:
                 continue
-            job = self._jobs.popleft()
-            if job.done.done():  # its caller has left
-                self._metrics.queue_size.dec(sum(map(len, job.batches)))
-                continue
-            await self._step(job)
+            self._places[lane] -= 1
+            sent = asyncio.create_task(self._run(self._engine, lane, items), name=f"{lane} batch")
+            self._sent.add(sent)
+            sent.add_done_callback(self._sent.discard)
 
-    async def _step(self, job: _Job) -> None:
-        batch = job.batches.popleft()
-        self._metrics.queue_size.dec(len(batch))
-        started = time.perf_counter()
-        if job.vectors is None:
-            job.waited_s = started - job.submitted_s
-        try:
-            vectors = await self._infer([job.inputs[index] for index in batch])
-        except Exception as exc:
-            self._metrics.queue_size.dec(sum(map(len, job.batches)))
-            if not job.done.done():
-                job.done.set_exception(exc)
-            return
-        except asyncio.CancelledError:
-            job.done.cancel()
-            raise
-        job.inference_s += time.perf_counter() - started
-        if job.vectors is None:
-            job.vectors = np.empty((len(job.inputs), vectors.shape[1]), np.float32)
-        job.vectors[batch] = vectors
+    def _next_of_bulk(self, waiting: deque[_Job]) -> _Items:
+        job = waiting.popleft()
+        if not job.batches:  # its caller has left
+            return []
+        indexes = job.batches.popleft()
         if job.batches:
-            self._jobs.append(job)
-        elif not job.done.done():
-            job.done.set_result(job.vectors)
+            waiting.append(job)
+        return [(job, index) for index in indexes]
 
-    async def _infer(self, batch: list[TokenIds]) -> Vectors:
-        self._metrics.batch_size.observe(len(batch))
-        self._metrics.batch_tokens.observe(sum(map(len, batch)))
-        vectors = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, batch)
-        if not np.isfinite(vectors).all():
-            raise BackendFailed(f"the model gave vectors that are not finite for a batch of {len(batch)} texts")
-        return vectors
+    def _next_queries(self, waiting: deque[_Job]) -> _Items:
+        """The oldest query, and those others that cost less beside it than by themselves."""
+        alive = [job for job in waiting if job.batches]
+        waiting.clear()
+        if not alive:
+            return []
+        task = alive[0].task
+        items = [(job, index) for job in alive if job.task == task for batch in job.batches for index in batch]
+        groups = micro_batches([len(job.batch.ids[index]) for job, index in items], _QUERY_BATCH_TOKENS)
+        (group,) = (group for group in groups if 0 in group)
+        chosen = [items[number] for number in group]
+        for job, index in chosen:
+            job.batches = deque([rest] if (rest := [i for b in job.batches for i in b if i != index]) else [])
+        waiting.extend(job for job in alive if job.batches)
+        return chosen
+
+    async def _run(self, engine: Engine, lane: Lane, items: _Items) -> None:
+        task, batch = items[0][0].task, _batch(items)
+        started = time.perf_counter()
+        for job, _ in items:
+            job.started_s = job.started_s or started
+        self._metrics.queue_size.dec(len(items))
+        self._metrics.batch_size.observe(len(items))
+        self._metrics.batch_tokens.observe(sum(map(len, batch.ids)))
+        try:
+            done = await engine.run(lane, task, batch)
+            _check_finite(done, len(items))
+        except EngineEnded as exc:
+            self._again(engine, lane, items, exc)
+            return
+        except BackendFailed as exc:
+            for job in _jobs(items):
+                self._fail(job, exc)
+        except asyncio.CancelledError:
+            for job in _jobs(items):
+                job.done.cancel()
+            raise
+        else:
+            _deliver(task, items, done)
+        if engine is self._engine:
+            self._places[lane] += 1
+            self._pump(lane)
+
+    def _again(self, engine: Engine, lane: Lane, items: _Items, exc: EngineEnded) -> None:
+        """Put back what was in work when the engine ended, in front; what was in work twice fails."""
+        if self._engine is engine:
+            self._engine = None
+        for job in _jobs(items):
+            job.ended_with.add(engine)
+            indexes = [index for other, index in items if other is job]
+            if len(job.ended_with) >= _TRIES:
+                self._fail(job, BackendFailed(f"{exc} in the middle of this request, {_TRIES} times"))
+            elif not job.done.done():
+                was_waiting = bool(job.batches)
+                job.batches.appendleft(indexes)
+                self._metrics.queue_size.inc(len(indexes))
+                if not was_waiting:
+                    self._waiting[lane].appendleft(job)
+
+    def _fail(self, job: _Job, failure: ServiceError) -> None:
+        if not job.done.done():
+            job.done.set_exception(failure)
+
+
+def _jobs(items: _Items) -> list[_Job]:
+    return list(dict.fromkeys(job for job, _ in items))
+
+
+def _batch(items: _Items) -> Batch:
+    """Of one request, or of several that are all pairs or all single texts: a task has one of the two."""
+    ids: list[TokenIds] = [job.batch.ids[index] for job, index in items]
+    if items[0][0].batch.second is None:
+        return Batch(ids)
+    return Batch(ids, [job.batch.second[index] for job, index in items if job.batch.second is not None])
+
+
+def _deliver(task: Task, items: _Items, done: Done) -> None:
+    if task == "embed_all":
+        ends = np.cumsum([len(job.batch.ids[index]) for job, index in items])
+        rows: Sequence[Vectors] = np.split(done.rows, ends[:-1])
+    else:
+        rows = list(done.rows)
+    for (job, index), row in zip(items, rows, strict=True):
+        job.rows[index] = row
+    for job in _jobs(items):
+        job.inference_s += done.run_s
+        if len(job.rows) == len(job.batch.ids) and not job.done.done():
+            job.done.set_result([job.rows[index] for index in range(len(job.rows))])
+
+
+def _check_finite(done: Done, count: int) -> None:
+    if not np.isfinite(done.rows).all():
+        raise BackendFailed(f"the model gave vectors that are not finite for a batch of {count} texts")

@@ -1,30 +1,34 @@
 """What may happen to a text: it is checked, tokenised, embedded, shortened, normalised. Knows no HTTP."""
 
 import asyncio
-import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+from prometheus_client import CollectorRegistry
 
-from embedding_service.backends.base import Batch, TokenIds, Vectors
-from embedding_service.backends.load import LoadedModel
+from embedding_service.backends.base import Batch, Task, TokenIds, Vectors
 from embedding_service.backends.tokenizer import Direction, Token
-from embedding_service.core.model import FULL_PRECISION, identity
+from embedding_service.core.model import FULL_PRECISION
 from embedding_service.core.settings import EmbeddingSettings
-from embedding_service.features.embedding.host import Load, ModelHost
+from embedding_service.features.embedding.cache import VectorCache
+from embedding_service.features.embedding.host import EngineHost, MakeEngine, Model
 from embedding_service.features.embedding.metrics import TeiMetrics
-from embedding_service.features.embedding.scheduler import Scheduler
+from embedding_service.features.embedding.scheduler import Inferred, Scheduler
 from embedding_service.features.embedding.schemas import Input
 from service_kit.errors import NothingToDo, Overloaded, ValidationFailed
 from service_kit.health import Check
 
 # Two, so that a query is tokenised beside a bulk request; the library itself uses all cores for a batch.
 _TOKENIZER_THREADS = 2
+
+# A question is tokenised on the event loop: that takes 20 us, going to a thread and back 90.
+_INLINE_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +58,29 @@ class Embedded:
 class EmbeddingService:
     """The service's one feature. Constructing it loads nothing; start() does."""
 
-    def __init__(self, settings: EmbeddingSettings, load: Load, metrics: TeiMetrics):
-        """load: gives the model, blocking; called in a thread, again where it failed."""
+    def __init__(
+        self, settings: EmbeddingSettings, make_engine: MakeEngine, metrics: TeiMetrics, registry: CollectorRegistry
+    ):
+        """make_engine: gives an engine that is not yet started; called again where one has ended."""
         self._settings = settings
         self._metrics = metrics
-        self._host = ModelHost(settings.embedding_model, load)
+        self._scheduler = Scheduler(settings.max_batch_tokens, metrics)
+        self._host = EngineHost(settings.embedding_model, make_engine, self._scheduler, metrics)
+        self._cache = VectorCache(settings.embedding_cache_bytes, registry)
         self._tokenizing = ThreadPoolExecutor(_TOKENIZER_THREADS, thread_name_prefix="tokenize")
-        self._scheduler: Scheduler | None = None
-        self._loading: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._in_work = 0
-        self._identity: str | None = None
 
     async def start(self) -> None:
         """Begin to load the model; returns at once."""
-        self._loading = asyncio.create_task(self._host.load(), name="load model")
+        self._keeping = asyncio.create_task(self._host.keep(), name="keep an engine")
 
     async def stop(self) -> None:
-        """Wait for a load that runs, then end all threads."""
-        self._host.stop()
-        if self._loading is not None:
-            await self._loading
-        if self._scheduler is not None:
-            await self._scheduler.stop()
+        """End the engine and all threads."""
+        await self._scheduler.stop()
+        await self._host.stop()
+        if self._keeping is not None:
+            await self._keeping
         self._tokenizing.shutdown()
 
     def check(self) -> Check:
@@ -93,26 +98,45 @@ class EmbeddingService:
         """
         started = time.perf_counter()
         model = self._host.model()
+        self._cache.belong_to(model.identity)
         self._check_count(items)
-        _check_dimensions(options.dimensions, model.backend.dim)
+        _check_dimensions(options.dimensions, model.ready.dim)
         prompt = _prompt(model, options.prompt_name)
         if options.prompt_name is not None and not all(isinstance(item, str) for item in items):
             raise ValidationFailed("`prompt_name` cannot be used with token ids: put the prompt's ids before them")
-        self._admit(len(items))
-        try:
+        with self.admitted(len(items)):
             self._metrics.embeds.inc(len(items))
             ids = await self._encode(model, items, prompt, options)
             encoded_s = time.perf_counter()
-            inferred = await self._scheduler_for(model).run(ids)
-        finally:
-            self._in_work -= len(items)
+            rows, waited_s, inference_s = await self._embed_new(ids)
         self._metrics.embedded.inc(len(items))
         tokens, characters = sum(map(len, ids)), sum(map(len, items))
-        vectors = _finish(inferred.vectors, options)
-        spent = (encoded_s - started, inferred.waited_s, inferred.inference_s, time.perf_counter() - started)
+        vectors = _finish(np.stack(rows), options)
+        spent = (encoded_s - started, waited_s, inference_s, time.perf_counter() - started)
         embedded = Embedded(vectors, tokens, characters, *spent)
         self._observe(embedded)
         return embedded
+
+    async def run(self, task: Task, batch: Batch) -> Inferred:
+        """Do a task of the model's for token ids, past the cache. Fails with Unavailable or BackendFailed."""
+        self._host.model()
+        return await self._scheduler.run(task, batch)
+
+    @contextmanager
+    def admitted(self, count: int) -> Iterator[None]:
+        """Places for so many texts, as long as they are in work. Fails with Overloaded."""
+        limit = self._settings.max_concurrent_requests
+        if self._in_work + count > limit:
+            raise Overloaded(
+                f"model is overloaded: {self._in_work} texts are in work and the limit is {limit}; wait, "
+                "or raise MAX_CONCURRENT_REQUESTS",
+                retry_after_s=1,
+            )
+        self._in_work += count
+        try:
+            yield
+        finally:
+            self._in_work -= count
 
     async def tokenize(
         self, texts: Sequence[str], add_special_tokens: bool = True, prompt_name: str | None = None
@@ -129,27 +153,40 @@ class EmbeddingService:
     def info(self) -> dict[str, Any]:
         """What TEI's /info tells, and `dim` and `identity`. Fails with Unavailable."""
         model = self._host.model()
-        if self._identity is None:
-            self._identity = identity(model.spec, model.backend.dim)
+        spec = model.ready.spec
         return {
-            "model_id": model.spec.name,
-            "model_sha": model.spec.revision,
+            "model_id": spec.name,
+            "model_sha": spec.revision,
             "model_dtype": FULL_PRECISION,
-            "served_model_name": model.spec.name,
-            "model_type": {"embedding": {"pooling": model.spec.pooling}},
+            "served_model_name": spec.name,
+            "model_type": {"embedding": {"pooling": spec.pooling}},
             "max_concurrent_requests": self._settings.max_concurrent_requests,
-            "max_input_length": model.spec.max_tokens,
+            "max_input_length": spec.max_tokens,
             "max_batch_tokens": self._settings.max_batch_tokens,
             "max_batch_requests": None,
             "max_client_batch_size": self._settings.max_client_batch_size,
             "auto_truncate": self._settings.auto_truncate,
-            "tokenization_workers": os.cpu_count(),
+            "tokenization_workers": _TOKENIZER_THREADS,
             "version": _version(),
             "sha": None,
             "docker_label": None,
-            "dim": model.backend.dim,
-            "identity": self._identity,
+            "dim": model.ready.dim,
+            "identity": model.identity,
         }
+
+    async def _embed_new(self, ids: list[TokenIds]) -> tuple[list[Vectors], float, float]:
+        """A row for each sequence; what the cache has, and what stands here twice, is not computed."""
+        keys = [self._cache.key(sequence) for sequence in ids]
+        rows = {key: row for key in dict.fromkeys(keys) if (row := self._cache.get(key)) is not None}
+        wanted = {key: sequence for key, sequence in zip(keys, ids, strict=True) if key not in rows}
+        waited_s = inference_s = 0.0
+        if wanted:
+            inferred = await self._scheduler.run("embed", Batch(list(wanted.values())))
+            waited_s, inference_s = inferred.waited_s, inferred.inference_s
+            for key, row in zip(wanted, inferred.rows, strict=True):
+                rows[key] = row
+                self._cache.put(key, row)
+        return [rows[key] for key in keys], waited_s, inference_s
 
     def _check_count(self, items: Sequence[Input]) -> None:
         if not items:
@@ -164,42 +201,28 @@ class EmbeddingService:
             if not item:
                 raise NothingToDo(f"`inputs` cannot be empty: item {index} of {len(items)} is")
 
-    def _admit(self, count: int) -> None:
-        limit = self._settings.max_concurrent_requests
-        if self._in_work + count > limit:
-            raise Overloaded(
-                f"model is overloaded: {self._in_work} texts are in work and the limit is {limit}; wait, "
-                "or raise MAX_CONCURRENT_REQUESTS",
-                retry_after_s=1,
-            )
-        self._in_work += count
-
-    async def _encode(
-        self, model: LoadedModel, items: Sequence[Input], prompt: str, options: EmbedOptions
-    ) -> list[TokenIds]:
+    async def _encode(self, model: Model, items: Sequence[Input], prompt: str, options: EmbedOptions) -> list[TokenIds]:
         truncate = self._settings.auto_truncate if options.truncate is None else options.truncate
         direction = options.direction if truncate else None
         texts = [prompt + item for item in items if isinstance(item, str)]
         if direction is None:
             _check_chars(texts, model.tokenizer.max_chars)
-        loop = asyncio.get_running_loop()
-        encoded = iter(await loop.run_in_executor(self._tokenizing, model.tokenizer.encode, texts, direction))
+        encoded = iter(await self._tokenized(model, texts, direction))
         ids = [next(encoded) if isinstance(item, str) else _own_ids(model, item, direction) for item in items]
         for index, sequence in enumerate(ids):
-            if len(sequence) > model.spec.max_tokens:
+            if len(sequence) > model.ready.spec.max_tokens:
                 raise ValidationFailed(
-                    f"`inputs` must have at most {model.spec.max_tokens} tokens. Given: {len(sequence)} in item "
+                    f"`inputs` must have at most {model.ready.spec.max_tokens} tokens. Given: {len(sequence)} in item "
                     f"{index}; shorten it or set truncate"
                 )
             self._metrics.input_tokens.observe(len(sequence))
         return ids
 
-    def _scheduler_for(self, model: LoadedModel) -> Scheduler:
-        if self._scheduler is None:
-            self._scheduler = Scheduler(
-                lambda ids: model.backend.run("embed", Batch(ids)), self._settings.max_batch_tokens, self._metrics
-            )
-        return self._scheduler
+    async def _tokenized(self, model: Model, texts: list[str], direction: Direction | None) -> list[TokenIds]:
+        if sum(map(len, texts)) <= _INLINE_CHARS:
+            return model.tokenizer.encode(texts, direction)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._tokenizing, model.tokenizer.encode, texts, direction)
 
     def _observe(self, embedded: Embedded) -> None:
         self._metrics.request_s.observe(embedded.total_s)
@@ -219,23 +242,23 @@ def _check_chars(texts: Iterable[str], limit: int) -> None:
         raise ValidationFailed(f"`inputs` must have at most {limit} characters. Given: {longest}")
 
 
-def _prompt(model: LoadedModel, name: str | None) -> str:
+def _prompt(model: Model, name: str | None) -> str:
     if name is None:
-        return model.spec.default_prompt or ""
-    if name not in model.spec.prompts:
-        known = ", ".join(sorted(model.spec.prompts)) or "none"
+        return model.ready.spec.default_prompt or ""
+    if name not in model.ready.spec.prompts:
+        known = ", ".join(sorted(model.ready.spec.prompts)) or "none"
         raise ValidationFailed(f"`prompt_name` {name[:80]!r} is not a prompt of the model; it has: {known}")
-    return model.spec.prompts[name]
+    return model.ready.spec.prompts[name]
 
 
-def _own_ids(model: LoadedModel, ids: list[int], direction: Direction | None) -> TokenIds:
+def _own_ids(model: Model, ids: list[int], direction: Direction | None) -> TokenIds:
     """Ids that the caller made, special tokens and all: checked, and cut where that is wanted."""
     highest = max(ids)
-    if highest >= model.spec.vocab_size:
-        raise ValidationFailed(f"token id {highest} is not in the model's vocabulary of {model.spec.vocab_size}")
+    if highest >= model.ready.spec.vocab_size:
+        raise ValidationFailed(f"token id {highest} is not in the model's vocabulary of {model.ready.spec.vocab_size}")
     if direction is None:
         return ids
-    limit = model.spec.max_tokens
+    limit = model.ready.spec.max_tokens
     return ids[:limit] if direction == "right" else ids[-limit:]
 
 

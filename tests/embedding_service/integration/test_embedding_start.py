@@ -16,6 +16,7 @@ import pytest
 from embedding_service.backends.load import LoadedModel
 from embedding_service.main import create_app
 from tests.embedding_service.conftest import MakeSettings, wait_until_ready
+from tests.support.engines import InProcess
 from tests.support.live import free_port, live
 
 
@@ -32,11 +33,11 @@ def test_while_the_model_loads_it_is_alive_not_ready_and_asks_callers_to_wait(
 ) -> None:
     may_finish = threading.Event()
 
-    def load(_: Any) -> LoadedModel:
+    def load() -> LoadedModel:
         assert may_finish.wait(30)
         return onnx_model
 
-    with live(create_app(make_settings(), load=load)) as url:
+    with live(create_app(make_settings(), make_engine=lambda: InProcess(load))) as url:
         assert httpx.get(f"{url}/healthz").status_code == 200
         ready = httpx.get(f"{url}/readyz")
         assert ready.status_code == 503
@@ -72,10 +73,10 @@ def test_a_model_that_cannot_be_loaded_leaves_it_alive_and_says_what_to_do(make_
 
 
 def test_an_unforeseen_failure_to_load_does_not_show_its_text(make_settings: MakeSettings) -> None:
-    def load(_: Any) -> LoadedModel:
+    def load() -> LoadedModel:
         raise MemoryError("secret detail")
 
-    with live(create_app(make_settings(), load=load)) as url:
+    with live(create_app(make_settings(), make_engine=lambda: InProcess(load))) as url:
         ready = readiness_after_loading(url)
         assert ready.status_code == 503
         assert "MemoryError" in ready.text
@@ -95,9 +96,9 @@ def test_more_texts_than_the_limit_in_work_are_refused_with_429(
             assert may_finish.wait(30)
             return onnx_model.backend.run(task, batch)
 
-    model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow())
+    model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow(), 1)
     settings = make_settings(max_concurrent_requests=3, max_client_batch_size=3)
-    with live(create_app(settings, load=lambda _: model)) as url:
+    with live(create_app(settings, make_engine=lambda: InProcess(lambda: model))) as url:
         wait_until_ready(url)
         answers: list[httpx.Response] = []
         first = threading.Thread(
@@ -128,8 +129,8 @@ def test_a_client_that_leaves_takes_its_work_with_it(make_settings: MakeSettings
             assert may_finish.wait(30)
             return onnx_model.backend.run(task, batch)
 
-    model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow())
-    with live(create_app(make_settings(max_batch_tokens=8), load=lambda _: model)) as url:
+    model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow(), 1)
+    with live(create_app(make_settings(max_batch_tokens=8), make_engine=lambda: InProcess(lambda: model))) as url:
         wait_until_ready(url)
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{url}/embed", json={"inputs": ["a long enough text"] * 50}, timeout=3)
@@ -144,12 +145,44 @@ def test_a_client_that_leaves_takes_its_work_with_it(make_settings: MakeSettings
         assert batches == [1, 1]  # of the 50, the one that ran when its caller left
 
 
+def test_while_a_worker_that_ended_is_replaced_callers_are_told_to_come_again_and_then_served(
+    make_settings: MakeSettings, onnx_model: LoadedModel
+) -> None:
+    may_load = threading.Event()
+    may_load.set()
+    engines: list[InProcess] = []
+
+    def load() -> LoadedModel:
+        assert may_load.wait(30)
+        return onnx_model
+
+    def make() -> InProcess:
+        engines.append(InProcess(load))
+        return engines[-1]
+
+    with live(create_app(make_settings(), make_engine=make)) as url:
+        wait_until_ready(url)
+        may_load.clear()
+        engines[0].die("the worker was ended by SIGKILL")
+        deadline = time.monotonic() + 20
+        while (ready := httpx.get(f"{url}/readyz")).status_code == 200:
+            assert time.monotonic() < deadline
+        assert "the worker was ended by SIGKILL; another one is being started" in ready.text
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        refused = httpx.post(f"{url}/embed", json={"inputs": "a"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["error_type"] == "Unhealthy"
+        may_load.set()
+        wait_until_ready(url)
+        assert httpx.post(f"{url}/embed", json={"inputs": "a"}).status_code == 200
+
+
 def test_a_backend_that_fails_is_424_and_the_next_request_is_served(
     make_settings: MakeSettings, onnx_model: LoadedModel
 ) -> None:
     spec = replace(onnx_model.spec, config={**onnx_model.spec.config, "vocab_size": 40_000})  # not what it has
-    model = LoadedModel(spec, onnx_model.tokenizer, onnx_model.backend)
-    with live(create_app(make_settings(), load=lambda _: model)) as url:
+    model = LoadedModel(spec, onnx_model.tokenizer, onnx_model.backend, 1)
+    with live(create_app(make_settings(), make_engine=lambda: InProcess(lambda: model))) as url:
         wait_until_ready(url)
         failed = httpx.post(f"{url}/embed", json={"inputs": [[101, 39_999, 102]]})
         assert (failed.status_code, failed.json()["error_type"]) == (424, "Backend")

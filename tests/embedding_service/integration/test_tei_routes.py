@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from embedding_service.backends.load import LoadedModel
 from embedding_service.main import create_app
 from tests.embedding_service.conftest import MakeSettings, wait_until_ready
+from tests.support.engines import InProcess
 from tests.support.live import live
 
 Reference = Callable[[list[str]], NDArray[np.float32]]
@@ -99,7 +100,10 @@ def test_a_text_over_the_window_is_refused_where_truncate_is_false(http: httpx.C
 
 def test_a_prompt_of_the_model_is_put_before_each_text(make_settings: MakeSettings, onnx_model: LoadedModel) -> None:
     model = replace(onnx_model, spec=replace(onnx_model.spec, prompts={"query": "find: ", "plain": ""}))
-    with live(create_app(make_settings(), load=lambda _: model)) as url, httpx.Client(base_url=url) as http:
+    with (
+        live(create_app(make_settings(), make_engine=lambda: InProcess(lambda: model))) as url,
+        httpx.Client(base_url=url) as http,
+    ):
         wait_until_ready(url)
         by_name = vectors_of(http.post("/embed", json={"inputs": "the lock", "prompt_name": "query"}))
         by_hand = vectors_of(http.post("/embed", json={"inputs": "find: the lock"}))

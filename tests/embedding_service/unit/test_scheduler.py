@@ -1,25 +1,59 @@
-"""Micro-batches: how a request is cut up, and that a query does not wait for a bulk request to end."""
+"""Which batch runs next: queries beside bulk, bulk requests in turns, and what happens when the engine ends."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from embedding_service.backends.base import BackendFailed, TokenIds, Vectors
+from embedding_service.backends.base import BackendFailed, Batch, Task
+from embedding_service.engine.base import Done, EngineEnded, Lane, Ready
 from embedding_service.features.embedding.metrics import TeiMetrics
-from embedding_service.features.embedding.scheduler import EmbedBatch, Scheduler, micro_batches
+from embedding_service.features.embedding.scheduler import QUERY_TOKENS, Scheduler
+from service_kit.errors import Unavailable
 
-MakeScheduler = Callable[[EmbedBatch, int], Scheduler]
+LONG = QUERY_TOKENS + 1
 
 
-def first_ids(batch: Sequence[TokenIds]) -> Vectors:
-    """A model whose vector is the first token id: enough to see who is whose."""
-    return np.array([[ids[0]] for ids in batch], np.float32)
+class Engine:
+    """Answers when it is told to; a row is the first token id, enough to see who is whose."""
+
+    def __init__(self, is_held: bool = False):
+        self.sent: list[tuple[Lane, list[int]]] = []
+        self.may_answer = asyncio.Event()
+        self.is_dead = False
+        self.value: float | None = None
+        if not is_held:
+            self.may_answer.set()
+
+    async def run(self, lane: Lane, task: Task, batch: Batch) -> Done:
+        if not self.is_dead:
+            self.sent.append((lane, [ids[0] for ids in batch.ids]))
+            await self.may_answer.wait()
+        if self.is_dead:
+            raise EngineEnded("the worker was ended by SIGKILL")
+        if any(ids[0] == 999 for ids in batch.ids):
+            raise BackendFailed("broken")
+        rows = [[ids[0]] for ids in batch.ids]
+        if task == "embed_all":
+            rows = [[token] for ids in batch.ids for token in ids]
+        if self.value is not None:
+            rows = [[self.value] for _ in rows]  # type: ignore[list-item]
+        return Done(np.array(rows, np.float32), 0.001)
+
+    def die(self) -> None:
+        self.is_dead = True
+        self.may_answer.set()
+
+    async def start(self) -> Ready:
+        raise AssertionError
+
+    async def ended(self) -> str:
+        raise AssertionError
+
+    async def stop(self) -> None:
+        raise AssertionError
 
 
 @pytest.fixture
@@ -28,126 +62,162 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-async def make(registry: CollectorRegistry) -> AsyncIterator[MakeScheduler]:
-    made: list[Scheduler] = []
-
-    def scheduler(embed: EmbedBatch, max_batch_tokens: int) -> Scheduler:
-        made.append(Scheduler(embed, max_batch_tokens, TeiMetrics(registry)))
-        return made[-1]
-
-    yield scheduler
-    for one in made:
-        await one.stop()
+async def scheduler(registry: CollectorRegistry) -> AsyncIterator[Scheduler]:
+    one = Scheduler(512, TeiMetrics(registry))
+    yield one
+    await one.stop()
 
 
-@given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 1_000))
-def test_micro_batches_hold_every_text_once_and_stay_under_the_limit(lengths: list[int], limit: int) -> None:
-    batches = micro_batches(lengths, limit)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= limit
+def bulk(first: int, count: int) -> Batch:
+    return Batch([[first, *[1] * (LONG - 1)]] * count)
 
 
-def test_micro_batches_put_equal_lengths_together() -> None:
-    assert list(micro_batches([10, 200, 10, 200], 400)) == [[0, 2], [1, 3]]
+async def values(scheduler: Scheduler, batch: Batch, task: Task = "embed") -> list[float]:
+    return [float(row[0]) for row in (await scheduler.run(task, batch)).rows]
 
 
-async def test_vectors_come_in_the_order_asked_for(make: MakeScheduler) -> None:
-    inputs = [[number] * (1 + number % 7) for number in range(50)]
-    found = await make(first_ids, 16).run(inputs)
-    assert found.vectors[:, 0].tolist() == list(range(50))
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
-async def test_a_query_is_answered_before_the_bulk_request_that_came_first(make: MakeScheduler) -> None:
-    order: list[int] = []
-    entered, may_go_on = threading.Event(), threading.Event()
-
-    def embed(batch: Sequence[TokenIds]) -> Vectors:
-        entered.set()
-        assert may_go_on.wait(10)
-        order.append(batch[0][0])
-        return first_ids(batch)
-
-    scheduler = make(embed, 4)
-    bulk = asyncio.create_task(scheduler.run([[1] * 4] * 5))
-    await asyncio.to_thread(entered.wait, 10)
-    query = asyncio.create_task(scheduler.run([[2]]))
-    await asyncio.sleep(0)
-    may_go_on.set()
-    await asyncio.gather(bulk, query)
-    assert order == [1, 2, 1, 1, 1, 1]
+async def test_rows_come_in_the_order_asked_for_whatever_the_batches(scheduler: Scheduler) -> None:
+    scheduler.use(Engine(), threads=2)
+    inputs = [[number] * (1 + number % 70) for number in range(50)]
+    assert await values(scheduler, Batch(inputs)) == list(range(50))
 
 
-async def test_two_bulk_requests_take_turns(make: MakeScheduler) -> None:
-    order: list[int] = []
+async def test_a_query_does_not_wait_for_a_bulk_request(scheduler: Scheduler) -> None:
+    engine = Engine(is_held=True)
+    scheduler.use(engine, threads=2)
+    bulks = asyncio.create_task(scheduler.run("embed", bulk(5, 40)))
+    await turns()
+    query = asyncio.create_task(scheduler.run("embed", Batch([[2, 3]])))
+    await turns()
+    # Of the bulk as much as it has threads and one more; the query beside it.
+    assert [lane for lane, _ in engine.sent] == ["bulk", "bulk", "bulk", "query"]
+    engine.may_answer.set()
+    await asyncio.gather(bulks, query)
 
-    def embed(batch: Sequence[TokenIds]) -> Vectors:
-        order.append(batch[0][0])
-        return first_ids(batch)
 
-    scheduler = make(embed, 4)
-    await asyncio.gather(scheduler.run([[1] * 4] * 3), scheduler.run([[2] * 4] * 3))
-    assert order in ([1, 2] * 3, [2, 1] * 3)
+async def test_queries_that_wait_together_run_together_if_they_are_alike(scheduler: Scheduler) -> None:
+    engine = Engine(is_held=True)
+    scheduler.use(engine, threads=1)
+    lengths = [9, 10, 60, 10, 11, 10]
+    running = [asyncio.create_task(values(scheduler, Batch([[n] * length]))) for n, length in enumerate(lengths)]
+    await turns()
+    engine.may_answer.set()
+    assert await asyncio.gather(*running) == [[float(n)] for n in range(6)]
+    # The first came alone; then the oldest with its like, and the long one by itself.
+    assert engine.sent == [("query", [0]), ("query", [1, 3, 5, 4]), ("query", [2])]
 
 
-async def test_a_failure_reaches_its_own_caller_only(make: MakeScheduler, registry: CollectorRegistry) -> None:
-    def embed(batch: Sequence[TokenIds]) -> Vectors:
-        if batch[0][0] == 13:
-            raise BackendFailed("broken")
-        return first_ids(batch)
+async def test_two_bulk_requests_take_turns(scheduler: Scheduler) -> None:
+    engine = Engine()
+    scheduler.use(engine, threads=1)
+    await asyncio.gather(scheduler.run("embed", bulk(1, 12)), scheduler.run("embed", bulk(2, 12)))
+    order = [firsts[0] for _, firsts in engine.sent]
+    assert sorted(order) == [1] * 4 + [2] * 4
+    assert order not in ([1] * 4 + [2] * 4, [2] * 4 + [1] * 4)
 
-    scheduler = make(embed, 4)
-    bad, good = await asyncio.gather(scheduler.run([[13] * 4, [13] * 4]), scheduler.run([[7]]), return_exceptions=True)
+
+async def test_a_small_bulk_is_spread_over_all_threads(scheduler: Scheduler) -> None:
+    engine = Engine()
+    scheduler.use(engine, threads=2)
+    await scheduler.run("embed", bulk(1, 2))
+    assert [len(firsts) for _, firsts in engine.sent] == [1, 1]
+
+
+async def test_the_vectors_of_all_tokens_go_to_their_own_text(scheduler: Scheduler) -> None:
+    scheduler.use(Engine(), threads=1)
+    found = await scheduler.run("embed_all", Batch([[1, 2, 3], [4], [5, 6]]))
+    assert [rows[:, 0].tolist() for rows in found.rows] == [[1, 2, 3], [4], [5, 6]]
+
+
+async def test_a_failure_reaches_its_own_caller_only(scheduler: Scheduler, registry: CollectorRegistry) -> None:
+    scheduler.use(Engine(), threads=1)
+    bad, good = await asyncio.gather(
+        scheduler.run("embed", bulk(999, 9)), values(scheduler, Batch([[7]])), return_exceptions=True
+    )
     assert isinstance(bad, BackendFailed)
-    assert not isinstance(good, BaseException)
-    assert good.vectors.tolist() == [[7.0]]
+    assert good == [7.0]
     assert registry.get_sample_value("te_queue_size") == 0
 
 
-async def test_vectors_that_are_not_finite_are_a_failure_and_not_an_answer(make: MakeScheduler) -> None:
-    scheduler = make(lambda batch: np.full((len(batch), 3), np.nan, np.float32), 4)
+async def test_rows_that_are_not_finite_are_a_failure_and_not_an_answer(scheduler: Scheduler) -> None:
+    engine = Engine()
+    engine.value = np.nan
+    scheduler.use(engine, threads=1)
     with pytest.raises(BackendFailed, match="not finite"):
-        await scheduler.run([[1]])
+        await scheduler.run("embed", Batch([[1]]))
 
 
 async def test_what_a_cancelled_caller_still_wanted_is_not_computed(
-    make: MakeScheduler, registry: CollectorRegistry
+    scheduler: Scheduler, registry: CollectorRegistry
 ) -> None:
-    calls = 0
-    entered, may_go_on = threading.Event(), threading.Event()
-
-    def embed(batch: Sequence[TokenIds]) -> Vectors:
-        nonlocal calls
-        calls += 1
-        entered.set()
-        assert may_go_on.wait(10)
-        return first_ids(batch)
-
-    scheduler = make(embed, 4)
-    bulk = asyncio.create_task(scheduler.run([[1] * 4] * 5))
-    await asyncio.to_thread(entered.wait, 10)
-    bulk.cancel()
-    may_go_on.set()
-    await scheduler.run([[2]])
-    await scheduler.run([[3]])
-    assert calls == 3  # the one that ran, and the two that were wanted
+    engine = Engine(is_held=True)
+    scheduler.use(engine, threads=1)
+    leaving = asyncio.create_task(scheduler.run("embed", bulk(1, 40)))
+    queries = [asyncio.create_task(scheduler.run("embed", Batch([[number, 0]]))) for number in (2, 3)]
+    await turns()
+    leaving.cancel()
+    queries[1].cancel()
+    await turns()
+    engine.may_answer.set()
+    await values(scheduler, bulk(4, 1))
+    assert [firsts[0] for _, firsts in engine.sent] == [1, 1, 2, 4]  # what was sent before they left, and what stayed
     assert registry.get_sample_value("te_queue_size") == 0
 
 
-async def test_stopping_ends_whoever_still_waits(make: MakeScheduler) -> None:
-    entered, may_go_on = threading.Event(), threading.Event()
+async def test_what_was_in_work_when_the_engine_ended_runs_on_the_next_one(
+    scheduler: Scheduler, registry: CollectorRegistry
+) -> None:
+    first, second = Engine(is_held=True), Engine()
+    scheduler.use(first, threads=2)
+    running = [
+        asyncio.create_task(values(scheduler, bulk(5, 12))),
+        asyncio.create_task(values(scheduler, Batch([[7]]))),
+    ]
+    await turns()
+    first.die()
+    await turns()
+    scheduler.drop()
+    scheduler.use(second, threads=2)
+    assert await asyncio.gather(*running) == [[5.0] * 12, [7.0]]
+    assert registry.get_sample_value("te_queue_size") == 0
 
-    def embed(batch: Sequence[TokenIds]) -> Vectors:
-        entered.set()
-        assert may_go_on.wait(10)
-        return first_ids(batch)
 
-    scheduler = make(embed, 4)
-    running = asyncio.create_task(scheduler.run([[1]]))
-    await asyncio.to_thread(entered.wait, 10)
-    waiting = asyncio.create_task(scheduler.run([[2]]))
-    await asyncio.sleep(0)
-    may_go_on.set()
+async def test_a_batch_that_ends_two_engines_fails_and_is_not_tried_on_a_third(scheduler: Scheduler) -> None:
+    running = asyncio.create_task(scheduler.run("embed", bulk(5, 12)))
+    for _ in range(2):
+        engine = Engine(is_held=True)
+        scheduler.use(engine, threads=2)
+        await turns()
+        engine.die()
+        await turns()
+        scheduler.drop()
+    with pytest.raises(BackendFailed, match="SIGKILL in the middle of this request, 2 times"):
+        await running
+    third = Engine()
+    scheduler.use(third, threads=2)
+    assert await values(scheduler, Batch([[8]])) == [8.0]
+    assert third.sent == [("query", [8])]
+
+
+async def test_where_no_engine_will_come_whoever_waits_is_told(scheduler: Scheduler) -> None:
+    waiting = asyncio.create_task(scheduler.run("embed", Batch([[1]])))
+    await turns()
+    scheduler.drop(Unavailable("the disk is gone", retry_after_s=30))
+    with pytest.raises(Unavailable, match="disk is gone"):
+        await waiting
+
+
+async def test_stopping_ends_whoever_still_waits(scheduler: Scheduler) -> None:
+    scheduler.use(Engine(is_held=True), threads=1)
+    running = asyncio.create_task(scheduler.run("embed", Batch([[1]])))
+    await turns()
+    waiting = asyncio.create_task(scheduler.run("embed", Batch([[2]])))
+    await turns()
     await scheduler.stop()
     ended = await asyncio.gather(running, waiting, return_exceptions=True)
     assert [type(outcome) for outcome in ended] == [asyncio.CancelledError] * 2

@@ -1,0 +1,120 @@
+"""An engine in a process of its own: what kills it (memory, a library's crash) leaves the service alive."""
+
+import asyncio
+import contextlib
+import itertools
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+
+from embedding_service.backends.base import BackendFailed, Batch, ModelError, Task
+from embedding_service.core.settings import EmbeddingSettings
+from embedding_service.engine import wire
+from embedding_service.engine.base import Done, EngineEnded, Lane, Ready
+
+# A worker whose service hangs up ends at once; one that hangs in a library does not.
+_STOP_S = 5.0
+
+
+class WorkerProcess:
+    """One worker process, from its start to its end."""
+
+    def __init__(self, settings: EmbeddingSettings):
+        """settings: the worker gets them whole; it reads no environment for the model."""
+        self._settings = settings
+        self._numbers = itertools.count()
+        self._waiting: dict[int, asyncio.Future[Done]] = {}
+        self._process: Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._ended: asyncio.Task[str] | None = None
+
+    async def start(self) -> Ready:
+        """Start the process and wait until it has loaded the model. Fails with ModelError or EngineEnded."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "embedding_service.engine.worker",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._writer.write(wire.pack_once(self._settings))
+        try:
+            said = wire.unpack_once(await _frame(reader))
+        except (EOFError, ConnectionError):
+            raise EngineEnded(f"the worker {await self._wait()} while it loaded the model") from None
+        if isinstance(said, ModelError):
+            await self.stop()
+            raise said
+        ready: Ready = said
+        self._ended = asyncio.create_task(self._read(reader), name="worker's answers")
+        return ready
+
+    async def run(self, lane: Lane, task: Task, batch: Batch) -> Done:
+        """See Engine.run."""
+        if self._writer is None or self._ended is None or self._ended.done():
+            raise EngineEnded("the worker has ended")
+        number = next(self._numbers) & 0xFFFFFFFF
+        answered: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answered
+        self._writer.write(wire.pack_request(number, lane, task, batch))
+        return await answered
+
+    async def ended(self) -> str:
+        """Wait for its end, and say how it was."""
+        assert self._ended is not None, "ended() comes after start()"
+        return await asyncio.shield(self._ended)
+
+    async def stop(self) -> None:
+        """Hang up and wait for its end; kill it where it does not end."""
+        if self._writer is not None:
+            self._writer.close()
+        if self._process is not None and self._process.returncode is None:
+            if self._ended is None:  # it loads, and hears nothing until it has loaded
+                self.kill()
+            try:
+                await asyncio.wait_for(self._process.wait(), _STOP_S)
+            except TimeoutError:
+                self.kill()
+                await self._process.wait()
+        if self._ended is not None:
+            await self._ended
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _read(self, reader: asyncio.StreamReader) -> str:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                number, outcome = wire.unpack_answer(await _frame(reader))
+                answered = self._waiting.pop(number)
+                if answered.done():
+                    continue
+                if isinstance(outcome, BackendFailed):
+                    answered.set_exception(outcome)
+                else:
+                    answered.set_result(outcome)
+        how = f"the worker {await self._wait()}"
+        for answered in self._waiting.values():
+            if not answered.done():
+                answered.set_exception(EngineEnded(how))
+        self._waiting.clear()
+        return how
+
+    async def _wait(self) -> str:
+        assert self._process is not None
+        code = await self._process.wait()
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+async def _frame(reader: asyncio.StreamReader) -> bytes:
+    """The next frame's payload. Fails with EOFError where the worker has hung up (IncompleteReadError is one)."""
+    (size,) = wire.LENGTH.unpack(await reader.readexactly(wire.LENGTH.size))
+    return await reader.readexactly(size)

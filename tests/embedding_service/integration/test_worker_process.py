@@ -1,0 +1,170 @@
+"""The worker process: what is killed comes back, what hangs is ended, and none is left behind."""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from embedding_service.backends.base import Batch, ModelError
+from embedding_service.backends.load import LoadedModel
+from embedding_service.engine import wire
+from embedding_service.engine.base import Done, EngineEnded, Ready
+from embedding_service.engine.process import WorkerProcess
+from embedding_service.engine.worker import work
+from embedding_service.main import create_app
+from tests.embedding_service.conftest import MakeSettings, wait_until_ready
+from tests.support.live import live
+
+BULK = [f"def function_{number}(value): return value + {number}\n" * 12 for number in range(60)]
+
+
+def workers() -> set[int]:
+    """The worker processes that this process has started and that live."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            parent = next(line for line in status.read_text().splitlines() if line.startswith("PPid:"))
+            command = status.with_name("cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(parent.split()[1]) == os.getpid() and b"embedding_service.engine.worker" in command:
+            found.add(int(status.parent.name))
+    return found
+
+
+@pytest.fixture
+def own_service(make_settings: MakeSettings) -> Iterator[tuple[str, int]]:
+    """(address, worker's pid) of a service of the test's own, without a cache."""
+    before = workers()
+    with live(create_app(make_settings(embedding_cache_bytes=0, embedding_threads=2))) as url:
+        wait_until_ready(url)
+        (pid,) = workers() - before
+        yield url, pid
+    assert workers() == before
+
+
+def test_a_worker_killed_in_the_middle_comes_back_and_its_callers_get_their_vectors(
+    own_service: tuple[str, int], reference: object
+) -> None:
+    url, pid = own_service
+    with ThreadPoolExecutor(9) as threads:
+        bulk = threads.submit(httpx.post, f"{url}/embed", json={"inputs": BULK}, timeout=120)
+        time.sleep(0.3)
+        assert not bulk.done()
+        os.kill(pid, signal.SIGKILL)
+        answer = bulk.result()
+    wait_until_ready(url)
+    assert "embedding_worker_ends_total 1.0" in httpx.get(f"{url}/metrics").text
+    assert answer.status_code == 200
+    np.testing.assert_allclose(answer.json(), reference(BULK), atol=1e-4)  # type: ignore[operator]
+
+
+def test_requests_for_ever_through_three_kills_each_succeed_or_say_why(own_service: tuple[str, int]) -> None:
+    url, pid = own_service
+    may_end = threading.Event()
+    others = workers() - {pid}
+
+    def ask(number: int) -> set[int]:
+        statuses = set()
+        with httpx.Client(timeout=60) as client:
+            while not may_end.is_set():
+                statuses.add(client.post(f"{url}/embed", json={"inputs": BULK[number : number + 3]}).status_code)
+        return statuses
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask, number) for number in range(4)]
+        for _ in range(3):
+            time.sleep(0.5)
+            (pid,) = workers() - others
+            os.kill(pid, signal.SIGKILL)
+            while not (workers() - others - {pid}):
+                time.sleep(0.05)
+            wait_until_ready(url)
+        may_end.set()
+        statuses = set.union(*(one.result() for one in asking))
+    assert statuses <= {200, 424, 503}
+    assert 200 in statuses
+    assert httpx.post(f"{url}/embed", json={"inputs": "a"}).status_code == 200
+
+
+async def test_a_model_that_cannot_be_loaded_is_told_across_the_processes(make_settings: MakeSettings) -> None:
+    engine = WorkerProcess(make_settings(embedding_model="/no/such/folder"))
+    with pytest.raises(ModelError, match="no such folder"):
+        await engine.start()
+    with pytest.raises(EngineEnded):
+        await engine.run("query", "embed", Batch([[101, 102]]))
+
+
+async def test_a_worker_that_hangs_is_ended_all_the_same(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedding_service.engine.process._STOP_S", 0.3)
+    before = workers()
+    engine = WorkerProcess(make_settings())
+    await engine.start()
+    (pid,) = workers() - before
+    os.kill(pid, signal.SIGSTOP)
+    asking = asyncio.create_task(engine.run("query", "embed", Batch([[101, 102]])))
+    await asyncio.sleep(0.1)
+    await engine.stop()
+    assert await engine.ended() == "the worker was ended by SIGKILL"
+    with pytest.raises(EngineEnded, match="SIGKILL"):
+        await asking
+    assert workers() == before
+
+
+async def test_stopping_while_it_loads_leaves_no_process(make_settings: MakeSettings) -> None:
+    before = workers()
+    engine = WorkerProcess(make_settings())
+    starting = asyncio.create_task(engine.start())
+    while workers() == before:  # noqa: ASYNC110 - a process that starts tells nobody
+        await asyncio.sleep(0.01)
+    await engine.stop()
+    with pytest.raises(EngineEnded, match="while it loaded the model"):
+        await starting
+    assert workers() == before
+
+
+def test_a_worker_whose_service_is_killed_ends_too(make_settings: MakeSettings) -> None:
+    ours, theirs = socket.socketpair()
+    thread = threading.Thread(target=work, args=(theirs,))
+    thread.start()
+    with ours:
+        ours.sendall(wire.pack_once(make_settings()))
+        said = wire.receive(ours)
+        assert said is not None
+        assert isinstance(wire.unpack_once(said), Ready)
+        ours.sendall(wire.pack_request(3, "query", "embed", Batch([[101, 2000, 102]])))
+        payload = wire.receive(ours)
+        assert payload is not None
+        number, outcome = wire.unpack_answer(payload)
+        assert (number, isinstance(outcome, Done)) == (3, True)
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_bug_of_a_library_while_loading_is_told_without_its_text(make_settings: MakeSettings) -> None:
+    def load(_: object) -> LoadedModel:
+        raise MemoryError("secret detail")
+
+    ours, theirs = socket.socketpair()
+    thread = threading.Thread(target=work, args=(theirs, load))
+    thread.start()
+    with ours:
+        ours.sendall(wire.pack_once(make_settings()))
+        said = wire.receive(ours)
+    assert said is not None
+    failure = wire.unpack_once(said)
+    assert isinstance(failure, ModelError)
+    assert "MemoryError while loading model" in str(failure)
+    assert "secret" not in str(failure)
+    thread.join(20)

@@ -1,0 +1,116 @@
+"""An engine that could not be started, or has ended, is followed by another."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from embedding_service.backends.base import ModelError
+from embedding_service.backends.load import LoadedModel
+from embedding_service.features.embedding.host import EngineHost
+from embedding_service.features.embedding.metrics import TeiMetrics
+from embedding_service.features.embedding.scheduler import Scheduler
+from service_kit.errors import Unavailable
+from tests.support.engines import InProcess
+
+
+@pytest.fixture
+def metrics() -> TeiMetrics:
+    return TeiMetrics(CollectorRegistry())
+
+
+@pytest.fixture
+def scheduler(metrics: TeiMetrics) -> Scheduler:
+    return Scheduler(512, metrics)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.005)
+
+
+async def test_a_hub_that_comes_back_is_noticed(
+    scheduler: Scheduler, metrics: TeiMetrics, onnx_model: LoadedModel
+) -> None:
+    failures = [ModelError("the hub cannot be reached"), MemoryError()]
+
+    def load() -> LoadedModel:
+        if failures:
+            raise failures.pop(0)
+        return onnx_model
+
+    host = EngineHost("m", lambda: InProcess(load), scheduler, metrics, retry_s=0.01)
+    keeping = asyncio.create_task(host.keep())
+    await until(lambda: host.check().ok)
+    assert host.model().ready.spec is onnx_model.spec
+    await host.stop()
+    await asyncio.wait_for(keeping, 10)
+
+
+async def test_a_wrong_name_is_told_while_it_is_tried_again_and_ends_with_the_service(
+    scheduler: Scheduler, metrics: TeiMetrics
+) -> None:
+    tries: list[int] = []
+
+    def load() -> LoadedModel:
+        tries.append(1)
+        raise ModelError("no model 'm'")
+
+    host = EngineHost("m", lambda: InProcess(load), scheduler, metrics, retry_s=0.01)
+    keeping = asyncio.create_task(host.keep())
+    await until(lambda: len(tries) >= 3)
+    with pytest.raises(Unavailable, match="no model"):
+        host.model()
+    await host.stop()
+    await asyncio.wait_for(keeping, 10)
+
+
+async def test_an_engine_that_ends_is_replaced_at_once_and_the_next_ones_after_growing_pauses(
+    scheduler: Scheduler, metrics: TeiMetrics, onnx_model: LoadedModel
+) -> None:
+    engines: list[InProcess] = []
+
+    def make() -> InProcess:
+        engines.append(InProcess(lambda: onnx_model))
+        return engines[-1]
+
+    host = EngineHost("m", make, scheduler, metrics, retry_s=30)
+    keeping = asyncio.create_task(host.keep())
+    await until(lambda: host.check().ok)
+    engines[0].die("the worker was ended by SIGKILL")
+    await until(lambda: len(engines) == 2 and host.check().ok)
+    engines[1].die("the worker was ended by SIGKILL")  # early again: this time it waits for a second
+    await until(lambda: not host.check().ok)
+    assert "SIGKILL; another one is being started" in host.check().detail
+    with pytest.raises(Unavailable) as refused:
+        host.model()
+    assert refused.value.retry_after_s == 1
+    await asyncio.sleep(0.1)
+    assert len(engines) == 2
+    await host.stop()
+    await asyncio.wait_for(keeping, 10)
+
+
+async def test_a_model_that_changed_between_two_lives_has_another_identity(
+    scheduler: Scheduler, metrics: TeiMetrics, onnx_model: LoadedModel
+) -> None:
+    lives = [onnx_model, replace(onnx_model, spec=replace(onnx_model.spec, digest="0" * 64))]
+    engines: list[InProcess] = []
+
+    def make() -> InProcess:
+        loaded = lives[len(engines)]
+        engines.append(InProcess(lambda: loaded))
+        return engines[-1]
+
+    host = EngineHost("m", make, scheduler, metrics)
+    keeping = asyncio.create_task(host.keep())
+    await until(lambda: host.check().ok)
+    first = host.model().identity
+    engines[0].die("it was replaced")
+    await until(lambda: len(engines) == 2 and host.check().ok)
+    assert host.model().identity != first
+    await host.stop()
+    await asyncio.wait_for(keeping, 10)
