@@ -17,7 +17,7 @@ from embedding_service.core.model import ModelSpec
 _log = logging.getLogger("embedding_service.onnx")
 
 # Raise it whenever onnx_graph changes: it is part of the name under which a graph is cached.
-_GRAPH_VERSION = 1
+_GRAPH_VERSION = 2
 
 _MODULES = {("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")}
 
