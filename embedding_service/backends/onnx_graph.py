@@ -3,7 +3,7 @@
 The graph takes input_ids (n, s) int64, padded on the right, and lengths (n,) int32, and gives vectors (n, dim) float32,
 pooled and not normalised. Between embedding and pooling the tokens are rows (n s, hidden) of one matrix. Attention is
 ONNX Runtime's fused operator. Its SkipLayerNormalization is left alone: it adds with one accumulator and takes 13 % of
-the time, where LayerNormalization takes 2. Its optimiser looks for the pattern in sequences and leaves rows as they are.
+the time, where LayerNormalization takes 2; its optimiser, which looks for the pattern in sequences, leaves rows alone.
 Source: Devlin et al. 2018, post-layer-norm; weights by the names of Hugging Face's BertModel.
 """
 
