@@ -22,7 +22,7 @@ _log = logging.getLogger("embedding_service.onnx")
 _GRAPH_VERSION = 2
 
 # Beside an int8 graph: what it is and how true, as onnx_calibrate measured when it wrote it.
-FACTS = "quantization.json"
+_FACTS = "quantization.json"
 
 _MODULES = {("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")}
 
@@ -106,13 +106,15 @@ def _write(spec: ModelSpec, folder: Path, dtype: Dtype) -> None:
     from embedding_service.backends.onnx_calibrate import write_quantized_graph
     from embedding_service.backends.onnx_graph import write_graph
 
-    write = write_quantized_graph if dtype == "int8" else write_graph
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             whole = Path(scratch) / "graph"
             whole.mkdir()
-            write(spec, whole)
+            if dtype == "int8":
+                (whole / _FACTS).write_text(json.dumps(write_quantized_graph(spec, whole)))
+            else:
+                write_graph(spec, whole)
             try:
                 os.rename(whole, folder)
             except OSError:
@@ -123,7 +125,7 @@ def _write(spec: ModelSpec, folder: Path, dtype: Dtype) -> None:
 
 
 def _load(spec: ModelSpec, folder: Path, dtype: Dtype) -> OnnxBackend:
-    details = {"quantization": json.loads((folder / FACTS).read_bytes())} if dtype == "int8" else {}
+    details = {"quantization": json.loads((folder / _FACTS).read_bytes())} if dtype == "int8" else {}
     return OnnxBackend(spec, _session(folder), details)
 
 
