@@ -3,15 +3,17 @@
 import logging
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from embedding_service.backends.base import Backend, Batch, UnsupportedModel
+from embedding_service.backends.base import Backend, Batch, ModelError, UnsupportedModel
 from embedding_service.backends.folder import read_spec
-from embedding_service.backends.onnx_runtime import load_onnx
+from embedding_service.backends.onnx_runtime import OnnxBackend, load_onnx
 from embedding_service.backends.resolve import resolve
 from embedding_service.backends.sentence_transformer import load_sentence_transformers
 from embedding_service.backends.tokenizer import TextTokenizer, load_tokenizer
-from embedding_service.core.model import ModelSpec
+from embedding_service.core.model import FULL_PRECISION, ModelSpec
 from embedding_service.core.settings import EmbeddingSettings
 
 _log = logging.getLogger("embedding_service.load")
@@ -19,12 +21,17 @@ _log = logging.getLogger("embedding_service.load")
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that is ready to run. threads: batches that its backend runs well at the same time."""
+    """A model that is ready to run. threads: batches that its backend runs well at the same time.
+
+    dtype: of its arithmetic, as core.model.identity takes it. details: what it tells of itself in /info.
+    """
 
     spec: ModelSpec
     tokenizer: TextTokenizer
     backend: Backend
     threads: int
+    dtype: str = FULL_PRECISION
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_model(settings: EmbeddingSettings) -> LoadedModel:
@@ -32,7 +39,9 @@ def load_model(settings: EmbeddingSettings) -> LoadedModel:
     started = time.perf_counter()
     spec = read_spec(resolve(settings.embedding_model))
     threads = settings.embedding_threads or len(os.sched_getaffinity(0))
-    loaded = LoadedModel(spec, load_tokenizer(spec), _backend(spec, settings), threads)
+    tokenizer, backend = load_tokenizer(spec), _backend(spec, settings)
+    details = backend.details if isinstance(backend, OnnxBackend) else {}
+    loaded = LoadedModel(spec, tokenizer, backend, threads, settings.dtype, details)
     # Ready means that it has embedded: what a first inference sets up, or breaks, belongs to the start.
     loaded.backend.run("embed", Batch(loaded.tokenizer.encode(["ready"], "right")))
     took_s = round(time.perf_counter() - started, 2)
@@ -43,9 +52,13 @@ def load_model(settings: EmbeddingSettings) -> LoadedModel:
 def _backend(spec: ModelSpec, settings: EmbeddingSettings) -> Backend:
     if settings.embedding_backend != "sentence_transformers":
         try:
-            return load_onnx(spec, settings.data_dir / "onnx")
+            return load_onnx(spec, settings.data_dir / "onnx", settings.dtype)
         except UnsupportedModel as exc:
             if settings.embedding_backend == "onnx":
                 raise
+            if settings.dtype != FULL_PRECISION:
+                raise ModelError(f"DTYPE={settings.dtype} is of the onnx backend only, and {exc}; unset DTYPE") from exc
             _log.info("onnx cannot run it", extra={"detail": str(exc)})
+    if settings.dtype != FULL_PRECISION:
+        raise ModelError(f"DTYPE={settings.dtype} is of the onnx backend only; unset DTYPE or EMBEDDING_BACKEND")
     return load_sentence_transformers(spec)

@@ -6,18 +6,23 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort  # type: ignore[import-untyped]
 
 from embedding_service.backends.base import BackendFailed, Batch, ModelError, Task, UnsupportedModel, Vectors, pad
-from embedding_service.core.model import ModelSpec
+from embedding_service.core.model import INT8_METHOD, ModelSpec
+from embedding_service.core.settings import Dtype
 
 _log = logging.getLogger("embedding_service.onnx")
 
 # Raise it whenever onnx_graph changes: it is part of the name under which a graph is cached.
-_GRAPH_VERSION = 1
+_GRAPH_VERSION = 2
+
+# Beside an int8 graph: what it is and how true, as onnx_calibrate measured when it wrote it.
+_FACTS = "quantization.json"
 
 _MODULES = {("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")}
 
@@ -28,8 +33,9 @@ class OnnxBackend:
     name = "onnx"
     tasks: frozenset[Task] = frozenset({"embed"})
 
-    def __init__(self, spec: ModelSpec, session: Any):
-        """session: an onnxruntime.InferenceSession of the graph that onnx_graph describes."""
+    def __init__(self, spec: ModelSpec, session: Any, details: Mapping[str, Any]):
+        """session: an onnxruntime.InferenceSession of the graph that onnx_graph describes. details: for /info."""
+        self.details = details
         self._spec = spec
         self._session = session
         self.dim = int(spec.config["hidden_size"])
@@ -45,24 +51,23 @@ class OnnxBackend:
         return found
 
 
-def load_onnx(spec: ModelSpec, cache: Path) -> OnnxBackend:
+def load_onnx(spec: ModelSpec, cache: Path, dtype: Dtype = "float32") -> OnnxBackend:
     """Load the model of `spec` from its cached graph, written first where it is not there.
 
-    cache: folder of graphs, created at need.
+    cache: folder of graphs, created at need. dtype: of the arithmetic; int8 tells its fidelity in `details`.
     Fails with UnsupportedModel (use another backend) or ModelError.
     """
     check_supported(spec)
-    folder = cache / _key(spec)
+    folder = cache / _key(spec, dtype)
     if not (folder / "model.onnx").exists():
-        _write(spec, folder)
+        _write(spec, folder, dtype)
     try:
-        session = _session(folder)
+        return _load(spec, folder, dtype)
     except Exception as exc:  # as above; a graph that cannot be read is written anew, once
         _log.warning("graph unreadable", extra={"folder": str(folder), "detail": str(exc)})
         shutil.rmtree(folder)
-        _write(spec, folder)
-        session = _session(folder)
-    return OnnxBackend(spec, session)
+        _write(spec, folder, dtype)
+        return _load(spec, folder, dtype)
 
 
 def check_supported(spec: ModelSpec) -> None:
@@ -82,15 +87,23 @@ def check_supported(spec: ModelSpec) -> None:
         raise UnsupportedModel(f"the onnx backend cannot run {spec.name!r}: {'; '.join(failed)}")
 
 
-def _key(spec: ModelSpec) -> str:
+def _key(spec: ModelSpec, dtype: Dtype) -> str:
     """Everything that the graph is made of: two models, or two versions of the writer, never share a folder."""
-    parts = [_GRAPH_VERSION, spec.digest, spec.pooling, dict(spec.config)]
+    parts = [
+        _GRAPH_VERSION,
+        spec.digest,
+        spec.pooling,
+        dict(spec.config),
+        dtype,
+        INT8_METHOD if dtype == "int8" else "",
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _write(spec: ModelSpec, folder: Path) -> None:
+def _write(spec: ModelSpec, folder: Path, dtype: Dtype) -> None:
     """Write the graph beside its place and move it there whole, so that a reader never sees half of it."""
     # Imported here: once the graph is written, a start needs neither onnx nor the weights' reader.
+    from embedding_service.backends.onnx_calibrate import write_quantized_graph
     from embedding_service.backends.onnx_graph import write_graph
 
     try:
@@ -98,7 +111,10 @@ def _write(spec: ModelSpec, folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             whole = Path(scratch) / "graph"
             whole.mkdir()
-            write_graph(spec, whole)
+            if dtype == "int8":
+                (whole / _FACTS).write_text(json.dumps(write_quantized_graph(spec, whole)))
+            else:
+                write_graph(spec, whole)
             try:
                 os.rename(whole, folder)
             except OSError:
@@ -106,6 +122,11 @@ def _write(spec: ModelSpec, folder: Path) -> None:
                     raise
     except OSError as exc:
         raise ModelError(f"cannot write the model's graph to {folder.parent}: {exc}; set DATA_DIR") from exc
+
+
+def _load(spec: ModelSpec, folder: Path, dtype: Dtype) -> OnnxBackend:
+    details = {"quantization": json.loads((folder / _FACTS).read_bytes())} if dtype == "int8" else {}
+    return OnnxBackend(spec, _session(folder), details)
 
 
 def _session(folder: Path) -> Any:

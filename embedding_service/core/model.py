@@ -10,6 +10,9 @@ from typing import Any
 # Vectors of full-precision backends agree within 1e-4 a component, so all of them share this word in the identity.
 FULL_PRECISION = "float32"
 
+# How int8 vectors come about, by a word that changes whenever they do: it is part of their identity.
+INT8_METHOD = "fixed scales, rows scaled after GELU (1)"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -52,6 +55,7 @@ _DECIDING = ("architectures", "num_attention_heads", "hidden_act", "layer_norm_e
 def identity(spec: ModelSpec, dim: int, dtype: str = FULL_PRECISION) -> str:
     """Hex SHA-256 of what decides a vector: weights and tokenizer, how they are used, dtype, pooling, window, prompt.
 
+    dtype: FULL_PRECISION or "int8".
     Vectors of two identities must never be compared. Left out on purpose: the backend, since onnx and
     sentence_transformers at full precision agree within 1e-4 a component and may search each other's index; and the
     name, since the same weights from a folder, a package or the hub give the same vectors.
@@ -59,7 +63,7 @@ def identity(spec: ModelSpec, dim: int, dtype: str = FULL_PRECISION) -> str:
     parts = {
         "digest": spec.digest,
         "config": {name: spec.config.get(name) for name in _DECIDING},
-        "dtype": dtype,
+        "dtype": f"{dtype}: {INT8_METHOD}" if dtype == "int8" else dtype,
         "pooling": spec.pooling,
         "modules": spec.modules,
         "max_tokens": spec.max_tokens,

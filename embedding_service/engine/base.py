@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from embedding_service.backends.base import Batch, Task, Vectors
-from embedding_service.core.model import ModelSpec
+from embedding_service.core.model import FULL_PRECISION, ModelSpec
 
 # Two lanes, each with threads of its own: a query never waits behind a bulk of texts.
 Lane = Literal["query", "bulk"]
@@ -19,7 +19,7 @@ class EngineEnded(Exception):
 class Ready:
     """A model that runs. backend: its name. dim: of a row. tasks: what may be asked. threads: of the bulk lane.
 
-    details: what the backend tells of itself in /info.
+    dtype: of its arithmetic. details: what the backend tells of itself in /info.
     """
 
     spec: ModelSpec
@@ -27,6 +27,7 @@ class Ready:
     dim: int
     tasks: frozenset[Task]
     threads: int
+    dtype: str = FULL_PRECISION
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

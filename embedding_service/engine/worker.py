@@ -59,7 +59,8 @@ def _load(settings: EmbeddingSettings, load: Callable[[EmbeddingSettings], Loade
 
 def _ready(model: LoadedModel) -> Ready:
     backend = model.backend
-    return Ready(model.spec, backend.name, backend.dim, backend.tasks, model.threads)
+    facts = (model.spec, backend.name, backend.dim, backend.tasks, model.threads)
+    return Ready(*facts, dtype=model.dtype, details=model.details)
 
 
 def main() -> None:

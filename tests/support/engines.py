@@ -22,7 +22,9 @@ class InProcess:
         self._end = asyncio.get_running_loop().create_future()
         loaded = await asyncio.to_thread(self._load)
         self._lanes = LaneThreads(loaded.backend, loaded.threads)
-        return Ready(loaded.spec, loaded.backend.name, loaded.backend.dim, loaded.backend.tasks, loaded.threads)
+        backend = loaded.backend
+        facts = (loaded.spec, backend.name, backend.dim, backend.tasks, loaded.threads)
+        return Ready(*facts, dtype=loaded.dtype, details=loaded.details)
 
     async def run(self, lane: Lane, task: Task, batch: Batch) -> Done:
         assert self._lanes is not None

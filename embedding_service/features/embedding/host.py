@@ -41,7 +41,7 @@ class Model:
     @cached_property
     def identity(self) -> str:
         """What an index stores and compares; see core.model.identity."""
-        return identity(self.ready.spec, self.ready.dim)
+        return identity(self.ready.spec, self.ready.dim, self.ready.dtype)
 
 
 class EngineHost:

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry
 
 from embedding_service.backends.base import Batch, Task, TokenIds, Vectors
 from embedding_service.backends.tokenizer import Direction, Token
-from embedding_service.core.model import FULL_PRECISION
 from embedding_service.core.settings import EmbeddingSettings
 from embedding_service.features.embedding.cache import VectorCache
 from embedding_service.features.embedding.host import EngineHost, MakeEngine, Model
@@ -157,7 +156,7 @@ class EmbeddingService:
         return {
             "model_id": spec.name,
             "model_sha": spec.revision,
-            "model_dtype": FULL_PRECISION,
+            "model_dtype": model.ready.dtype,
             "served_model_name": spec.name,
             "model_type": {"embedding": {"pooling": spec.pooling}},
             "max_concurrent_requests": self._settings.max_concurrent_requests,
@@ -172,6 +171,7 @@ class EmbeddingService:
             "docker_label": None,
             "dim": model.ready.dim,
             "identity": model.identity,
+            **model.ready.details,
         }
 
     async def _embed_new(self, ids: list[TokenIds]) -> tuple[list[Vectors], float, float]:

@@ -73,6 +73,22 @@ def test_a_bert_of_any_size_and_pooling_is_written_to_onnx(
     np.testing.assert_allclose(embed(loaded), encode(folder, TEXTS), atol=1e-4)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_bert_of_any_size_and_pooling_has_an_int8_form(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings, pooling: str
+) -> None:
+    from transformers import BertConfig, BertModel
+
+    folder = save_model(tmp_path, onnx_model.spec.folder, pooling, lambda: BertModel(BertConfig(**BERT)))
+    whole = embed(load_model(make_settings(embedding_model=str(folder))))
+    loaded = load_model(make_settings(embedding_model=str(folder), dtype="int8"))
+    assert loaded.details["quantization"]["mean_cosine"] > 0.97  # random weights, larger than any trained ones
+    rounded = embed(loaded)
+    cosines = (whole * rounded).sum(axis=1) / np.linalg.norm(whole, axis=1) / np.linalg.norm(rounded, axis=1)
+    assert cosines.min() > 0.97
+    assert not np.array_equal(whole, rounded)
+
+
 def test_a_model_that_is_no_bert_is_run_by_sentence_transformers(
     tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
 ) -> None:
@@ -85,6 +101,15 @@ def test_a_model_that_is_no_bert_is_run_by_sentence_transformers(
     np.testing.assert_allclose(embed(loaded), encode(folder, TEXTS), atol=1e-4)
     with pytest.raises(UnsupportedModel, match=r"not a BertModel; its pooling is max"):
         load_model(make_settings(embedding_model=str(folder), embedding_backend="onnx"))
+
+
+def test_int8_of_a_model_that_is_no_bert_is_refused_with_the_reason(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
+) -> None:
+    folder = copy_of(onnx_model, tmp_path)
+    change(folder / "config.json", hidden_act="relu")
+    with pytest.raises(ModelError, match=r"DTYPE=int8 is of the onnx backend only, .* its activation is relu"):
+        load_model(make_settings(embedding_model=str(folder), dtype="int8"))
 
 
 def test_without_torch_such_a_model_is_refused_with_the_extra_to_install(
