@@ -9,6 +9,7 @@ from embedding_service.backends.folder import read_spec
 from embedding_service.backends.onnx_runtime import load_onnx
 from embedding_service.backends.resolve import resolve
 from embedding_service.backends.sentence_transformer import load_sentence_transformers
+from embedding_service.backends.static_table import load_static
 from embedding_service.backends.tokenizer import TextTokenizer, load_tokenizer
 from embedding_service.core.model import ModelSpec
 from embedding_service.core.settings import EmbeddingSettings
@@ -29,12 +30,22 @@ def load_model(settings: EmbeddingSettings) -> LoadedModel:
     """Resolve, read and load the model: seconds of work, so never on the event loop. Fails with ModelError."""
     started = time.perf_counter()
     spec = read_spec(resolve(settings.embedding_model))
-    loaded = LoadedModel(spec, load_tokenizer(spec), _backend(spec, settings))
+    backend: Backend
+    if settings.embedding_backend == "static":
+        spec, backend = _static(spec, settings)
+    else:
+        backend = _backend(spec, settings)
+    loaded = LoadedModel(spec, load_tokenizer(spec), backend)
     # Ready means that it has embedded: what a first inference sets up, or breaks, belongs to the start.
     loaded.backend.run("embed", Batch(loaded.tokenizer.encode(["ready"], "right")))
     took_s = round(time.perf_counter() - started, 2)
     _log.info("model loaded", extra={"model": spec.name, "backend": loaded.backend.name, "took_s": took_s})
     return loaded
+
+
+def _static(spec: ModelSpec, settings: EmbeddingSettings) -> tuple[ModelSpec, Backend]:
+    """The table, and the teacher that it is distilled from by whichever backend can run it."""
+    return load_static(spec, lambda: _backend(spec, settings), settings.data_dir / "static")
 
 
 def _backend(spec: ModelSpec, settings: EmbeddingSettings) -> Backend:

@@ -1,17 +1,14 @@
 """The default backend on a CPU: a graph of our own, run by ONNX Runtime. Needs no torch."""
 
-import hashlib
-import json
 import logging
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort  # type: ignore[import-untyped]
 
-from embedding_service.backends.base import BackendFailed, Batch, ModelError, Task, UnsupportedModel, Vectors, pad
+from embedding_service.backends.base import BackendFailed, Batch, Task, UnsupportedModel, Vectors, pad
+from embedding_service.backends.whole_folder import content_key, write_whole
 from embedding_service.core.model import ModelSpec
 
 _log = logging.getLogger("embedding_service.onnx")
@@ -84,28 +81,14 @@ def check_supported(spec: ModelSpec) -> None:
 
 def _key(spec: ModelSpec) -> str:
     """Everything that the graph is made of: two models, or two versions of the writer, never share a folder."""
-    parts = [_GRAPH_VERSION, spec.digest, spec.pooling, dict(spec.config)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return content_key([_GRAPH_VERSION, spec.digest, spec.pooling, dict(spec.config)])
 
 
 def _write(spec: ModelSpec, folder: Path) -> None:
-    """Write the graph beside its place and move it there whole, so that a reader never sees half of it."""
     # Imported here: once the graph is written, a start needs neither onnx nor the weights' reader.
     from embedding_service.backends.onnx_graph import write_graph
 
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            whole = Path(scratch) / "graph"
-            whole.mkdir()
-            write_graph(spec, whole)
-            try:
-                os.rename(whole, folder)
-            except OSError:
-                if not (folder / "model.onnx").exists():  # else another process was first, with the same bytes
-                    raise
-    except OSError as exc:
-        raise ModelError(f"cannot write the model's graph to {folder.parent}: {exc}; set DATA_DIR") from exc
+    write_whole(folder, lambda whole: write_graph(spec, whole))
 
 
 def _session(folder: Path, threads: int) -> Any:
