@@ -1,6 +1,7 @@
 """Loads the configured model by the backend that can run it."""
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from embedding_service.backends.folder import read_spec
 from embedding_service.backends.onnx_runtime import load_onnx
 from embedding_service.backends.resolve import resolve
 from embedding_service.backends.sentence_transformer import load_sentence_transformers
-from embedding_service.backends.static_table import load_static
+from embedding_service.backends.static_load import load_static
 from embedding_service.backends.tokenizer import TextTokenizer, load_tokenizer
 from embedding_service.core.model import ModelSpec
 from embedding_service.core.settings import EmbeddingSettings
@@ -45,7 +46,11 @@ def load_model(settings: EmbeddingSettings) -> LoadedModel:
 
 def _static(spec: ModelSpec, settings: EmbeddingSettings) -> tuple[ModelSpec, Backend]:
     """The table, and the teacher that it is distilled from by whichever backend can run it."""
-    return load_static(spec, lambda: _backend(spec, settings), settings.data_dir / "static")
+    return load_static(spec, lambda: _backend(spec, settings), settings.data_dir / "static", _threads(settings))
+
+
+def _threads(settings: EmbeddingSettings) -> int:
+    return settings.embedding_threads or os.cpu_count() or 1
 
 
 def _backend(spec: ModelSpec, settings: EmbeddingSettings) -> Backend:

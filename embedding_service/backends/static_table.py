@@ -4,27 +4,15 @@ It is there so that an index answers by meaning within seconds while the real ve
 model's: they have an identity of their own, and fill a vector of their own.
 """
 
-import logging
-import time
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
-from embedding_service.backends.base import Backend, BackendFailed, Batch, ModelError, Task, Vectors
-from embedding_service.backends.static_corpus import sources_sha256, stdlib_sources
-from embedding_service.backends.static_distil import RECIPE, Array, Progress, distil, pool
-from embedding_service.backends.tokenizer import load_tokenizer
-from embedding_service.backends.whole_folder import content_key, write_whole
-from embedding_service.core.model import ModelSpec, identity
+from embedding_service.backends.base import BackendFailed, Batch, Task, TokenIds, Vectors
 
-_log = logging.getLogger("embedding_service.static")
-
-# A table has no window. 512 tokens are the longest chunk that anyone indexes, and tokenising is all that they cost.
-MAX_TOKENS = 512
-
-_FILE = "table.npy"
+Array = NDArray[np.float32]
 
 
 class StaticBackend:
@@ -34,7 +22,7 @@ class StaticBackend:
     tasks: frozenset[Task] = frozenset({"embed"})
 
     def __init__(self, table: Array):
-        """table: (vocab_size, dim), as distil() gives it."""
+        """table: (vocab_size, dim), as static_distil.distil gives it."""
         self._table = table
         self.dim = table.shape[1]
 
@@ -46,46 +34,23 @@ class StaticBackend:
         return pool(self._table, batch.ids)
 
 
-def load_static(
-    spec: ModelSpec,
-    load_teacher: Callable[[], Backend],
-    cache: Path,
-    progress: Progress | None = None,
-    limit: int | None = None,
-) -> tuple[ModelSpec, StaticBackend]:
-    """The table of the model of `spec`, distilled first where it is not there, and what the table is as a model.
+def pool(table: Array, ids: Sequence[TokenIds]) -> Array:
+    """(n, dim): for each sequence the sum of its tokens' rows, each times the root of how often it occurs.
 
-    load_teacher: gives a backend that runs the model, called only to distil. cache: folder of tables, created at need.
-    progress: told what is being done; the log is where it is None. limit: as in distil().
-    Fails with ModelError, and with what load_teacher and the teacher raise.
+    The root, since a name that stands twenty times in a function does not say twenty times as much: MRR@10 .355 for
+    .350 and .307 for .271 on the two development sets.
     """
-    sources = stdlib_sources()
-    key = content_key([RECIPE, identity(spec, 0), sources_sha256(sources), limit])
-    folder = cache / key
-    if not (folder / _FILE).exists():
-        write_whole(folder, lambda whole: _write(spec, load_teacher(), sources, whole, progress or _say, limit))
-    try:
-        table: Array = np.load(folder / _FILE, mmap_mode="r")
-    except (OSError, ValueError) as exc:
-        raise ModelError(f"{folder / _FILE} is unreadable ({exc}); remove it, and it is distilled anew") from exc
-    # What np.memmap adds to each slice costs more than the slice; the pages stay shared.
-    return table_spec(spec, key), StaticBackend(table.view(np.ndarray))
-
-
-def table_spec(spec: ModelSpec, key: str) -> ModelSpec:
-    """The table as a model of its own: `key`, of all that it was made of, takes the place of the weights' digest."""
-    return replace(spec, digest=key, max_tokens=MAX_TOKENS, pooling="mean", modules=("StaticEmbedding",))
-
-
-def _say(doing: str) -> None:
-    _log.info(doing)
-
-
-def _write(
-    spec: ModelSpec, teacher: Backend, sources: list[str], folder: Path, progress: Progress, limit: int | None
-) -> None:
-    started = time.perf_counter()
-    table = distil(teacher, load_tokenizer(spec), spec.vocab_size, sources, progress, limit)
-    np.save(folder / _FILE, table)
-    took_s = round(time.perf_counter() - started, 1)
-    _log.info("table distilled", extra={"model": spec.name, "rows": len(table), "took_s": took_s})
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
+    # One sort for the batch, by (sequence, token).
+    keys, counts = np.unique(np.repeat(np.arange(len(ids)), lengths) * len(table) + flat, return_counts=True)
+    tokens, factors = keys % len(table), np.sqrt(counts, dtype=np.float32)
+    ends = np.searchsorted(keys, np.arange(1, len(ids) + 1) * len(table))
+    pooled = np.zeros((len(ids), table.shape[1]), np.float32)
+    start = 0
+    # A vector times a matrix for each text, whose rows fit into the cache: 78,000 texts of 190 tokens a CPU-second (the
+    # sort left out), where a sum by text does 50,000 and np.add.reduceat over the rows of the whole batch 7,500.
+    for row, end in zip(pooled, ends.tolist(), strict=True):
+        np.dot(factors[start:end], table[tokens[start:end]], out=row)
+        start = end
+    return pooled

@@ -27,7 +27,7 @@ class EmbeddingSettings(ServiceSettings):
     embedding_threads: int = Field(0, ge=0, description="Threads of one inference; 0: all cores.")
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("code-assistant"),
-        description="Folder for what is made from the model's weights, once per model: the ONNX graph, the static table.",
+        description="Folder for what is made of a model once: its ONNX graph, its static table.",
     )
     # TEI's default is 32. An indexer sends thousands of chunks: 256 of 1,000 characters are 256 KB and 2 to 3 s of two
     # cores, so that a round trip is nothing beside the work and an answer still comes well before any deadline.

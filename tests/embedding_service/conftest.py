@@ -44,8 +44,8 @@ def onnx_model(make_settings: MakeSettings) -> LoadedModel:
 
 @pytest.fixture(scope="session")
 def static_model(make_settings: MakeSettings) -> LoadedModel:
-    """The whole table of the default model: 25 CPU-seconds, once a run."""
-    return load_model(make_settings(embedding_backend="static"))
+    """The whole table of the default model: 60 CPU-seconds, once a run."""
+    return load_model(make_settings(embedding_backend="static", embedding_threads=2))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import ast
 import hashlib
 import sysconfig
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +29,10 @@ class StdlibFunction:
     body: str
 
 
-def stdlib_functions(count: int = 1500) -> list[StdlibFunction]:
+def stdlib_functions(count: int = 1500, *, wanted: Callable[[str], bool] = lambda path: True) -> list[StdlibFunction]:
     """The same `count` functions on every run of one Python version, spread over the whole library.
+
+    wanted: which files, by their path within it.
 
     Each has a docstring paragraph of at least five words and three lines of code; none is a copy of another.
     """
@@ -39,16 +41,17 @@ def stdlib_functions(count: int = 1500) -> list[StdlibFunction]:
     bodies: set[str] = set()
     functions = []
     for path in sorted(root.rglob("*.py")):
-        if _SKIPPED.intersection(path.relative_to(root).parts):
+        relative = path.relative_to(root)
+        if _SKIPPED.intersection(relative.parts) or not wanted(relative.as_posix()):
             continue
-        for function in _functions(path, path.relative_to(root).as_posix()):
+        for function in _functions(path, relative.as_posix()):
             if function.doc not in docs and function.body not in bodies:
                 docs.add(function.doc)
                 bodies.add(function.body)
                 functions.append(function)
     # By hash: an order that no alphabet and no version's file list has a say in.
     functions.sort(key=lambda function: hashlib.sha256(function.body.encode()).digest())
-    assert len(functions) >= count, f"the standard library has {len(functions)} such functions, not {count}"
+    assert len(functions) >= count, f"the standard library has {len(functions)} such functions, fewer than {count}"
     return functions[:count]
 
 

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from embedding_service.backends.base import Backend, Batch, ModelError
 from embedding_service.backends.load import LoadedModel
-from embedding_service.backends.static_table import load_static
+from embedding_service.backends.static_corpus import is_held_out
+from embedding_service.backends.static_load import load_static
 from embedding_service.core.model import identity
 from embedding_service.main import create_app
 from tests.embedding_service.conftest import MakeSettings, wait_until_ready
 from tests.support.live import live
 from tests.support.stdlib_functions import mrr_at_10, stdlib_functions
 
-LIMIT = 2_000  # tokens of a table that is distilled for one test: 1 CPU-second
+LIMIT = 2_000  # tokens of a table that is distilled for one test: 4 CPU-seconds
 
 
 def no_teacher() -> Backend:
@@ -35,15 +36,21 @@ def embedder(loaded: LoadedModel) -> Callable[[list[str]], NDArray[np.float32]]:
     return embed
 
 
-def test_docstrings_find_their_functions_far_better_than_chance_and_worse_than_by_the_model(
+def test_docstrings_find_their_functions_far_better_than_chance(static_model: LoadedModel) -> None:
+    functions = stdlib_functions(1500, wanted=is_held_out)  # none that the table was fitted to
+    table = embedder(static_model)
+    found = mrr_at_10(table([function.doc for function in functions]), table([function.body for function in functions]))
+    # Seen on Python 3.11: .460, where the model has .574, a table without frequencies about .1, and chance .002.
+    assert 0.42 < found < 0.52
+
+
+def test_the_table_has_three_quarters_of_what_its_teacher_finds(
     static_model: LoadedModel, onnx_model: LoadedModel
 ) -> None:
-    functions = stdlib_functions(1500)
+    functions = stdlib_functions(300, wanted=is_held_out)
     docs, bodies = [function.doc for function in functions], [function.body for function in functions]
-    table = embedder(static_model)
-    found = mrr_at_10(table(docs), table(bodies))
-    # By chance 0.002. Seen: see docs/log.md.
-    assert 0.35 < found < 0.60
+    table, model = embedder(static_model), embedder(onnx_model)
+    assert 0.75 < mrr_at_10(table(docs), table(bodies)) / mrr_at_10(model(docs), model(bodies)) < 1
 
 
 def test_the_table_is_another_model_than_its_teacher(static_model: LoadedModel, onnx_model: LoadedModel) -> None:
@@ -66,9 +73,10 @@ def test_text_beyond_the_teachers_window_still_counts(static_model: LoadedModel)
 
 def test_a_table_is_distilled_once_and_says_how_far_it_is(onnx_model: LoadedModel, tmp_path: Path) -> None:
     said: list[str] = []
-    spec, first = load_static(onnx_model.spec, lambda: onnx_model.backend, tmp_path, said.append, LIMIT)
-    assert said[0] == "distilling: 340 of 2000 tokens"
-    again, second = load_static(onnx_model.spec, no_teacher, tmp_path, said.append, LIMIT)
+    spec, first = load_static(onnx_model.spec, lambda: onnx_model.backend, tmp_path, progress=said.append, limit=LIMIT)
+    assert said[-1] == "distilling: fitting the table"
+    assert "distilling: 2000 of 2000 tokens" in said
+    again, second = load_static(onnx_model.spec, no_teacher, tmp_path, progress=said.append, limit=LIMIT)
     assert again == spec
     batch = Batch(onnx_model.tokenizer.encode(["open the file", "def close(self): ..."], "right"))
     np.testing.assert_array_equal(first.run("embed", batch), second.run("embed", batch))
