@@ -64,9 +64,10 @@ def distil(
     """The table (vocab_size, dim) float32 of a model, its weights multiplied into the rows.
 
     sources: code to count tokens on and to fit to; without any, all tokens weigh the same and nothing is fitted.
-    progress: told what is being done. limit: distil only the first so many tokens and fit to a twentieth of the code,
-    for tests; the others' rows are 0. Fails with BackendFailed where the teacher does.
+    progress: told what is being done. limit: distil only the first so many tokens and from a twentieth of the files,
+    for tests; the others' rows are what the fit makes of 0. Fails with BackendFailed where the teacher does.
     """
+    sources = sources if limit is None else sources[::20]
     count = min(teacher.vocab_size, limit or teacher.vocab_size)
     rows = _vocabulary(teacher, count, progress)
     progress("distilling: counting tokens")

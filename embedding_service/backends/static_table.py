@@ -48,8 +48,9 @@ def pool(table: Array, ids: Sequence[TokenIds]) -> Array:
     ends = np.searchsorted(keys, np.arange(1, len(ids) + 1) * len(table))
     pooled = np.zeros((len(ids), table.shape[1]), np.float32)
     start = 0
-    # A vector times a matrix for each text, whose rows fit into the cache: 78,000 texts of 190 tokens a CPU-second (the
-    # sort left out), where a sum by text does 50,000 and np.add.reduceat over the rows of the whole batch 7,500.
+    # A vector times a matrix for each text, whose rows fit into the cache: 78,000 texts of 190 tokens a CPU-second
+    # (58,000 with the sort), where a sum by text does 50,000 and np.add.reduceat over the rows of the batch 7,500.
+    # Rows of float16 are half the memory, at a sixth of the speed.
     for row, end in zip(pooled, ends.tolist(), strict=True):
         np.dot(factors[start:end], table[tokens[start:end]], out=row)
         start = end
