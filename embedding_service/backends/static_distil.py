@@ -30,6 +30,9 @@ _HALF_WEIGHT_SHARE = 1e-3
 # are fitted; without the fit 5 gave MRR@10 .36 for .30.
 _COMMON_DIRECTIONS = 5
 
+# All token ids of the sources at once, as Python's integers, are 110 MB.
+_COUNTED_AT_ONCE = 512
+
 # Lines of a piece of code: for counting, and to fit to (100 tokens in the mean; cut at 128 for the few long ones).
 _COUNTED_LINES = 20
 _FITTED_LINES = 10
@@ -71,7 +74,7 @@ def distil(
     count = min(teacher.vocab_size, limit or teacher.vocab_size)
     rows = _vocabulary(teacher, count, progress)
     progress("distilling: counting tokens")
-    weights = _weights(teacher.tokenizer.encode(chunks_of(sources, _COUNTED_LINES), None), teacher.vocab_size)
+    weights = _weights(teacher, chunks_of(sources, _COUNTED_LINES))
     weights[teacher.tokenizer.encode([""], None)[0]] = _SPECIAL_WEIGHT
     table = np.zeros((teacher.vocab_size, rows.shape[1]), np.float32)
     table[:count] = (rows - rows.mean(axis=0)) * weights[:count, None]
@@ -126,9 +129,12 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
     yield batch
 
 
-def _weights(texts: Sequence[TokenIds], vocab_size: int) -> Array:
+def _weights(teacher: Teacher, texts: Sequence[str]) -> Array:
     """SIF's weight of each token: a / (a + its share of all tokens)."""
-    counts = np.bincount(np.fromiter(chain.from_iterable(texts), np.int64), minlength=vocab_size)
+    counts = np.zeros(teacher.vocab_size, np.int64)
+    for start in range(0, len(texts), _COUNTED_AT_ONCE):
+        ids = teacher.tokenizer.encode(texts[start : start + _COUNTED_AT_ONCE], None)
+        counts += np.bincount(np.fromiter(chain.from_iterable(ids), np.int64), minlength=teacher.vocab_size)
     shares = counts / max(int(counts.sum()), 1)
     weights: Array = (_HALF_WEIGHT_SHARE / (_HALF_WEIGHT_SHARE + shares)).astype(np.float32)
     return weights
