@@ -12,6 +12,8 @@ from embedding_service.backends.folder import read_spec
 from embedding_service.backends.onnx_runtime import OnnxBackend, load_onnx
 from embedding_service.backends.resolve import resolve
 from embedding_service.backends.sentence_transformer import load_sentence_transformers
+from embedding_service.backends.static_distil import Progress
+from embedding_service.backends.static_load import load_static
 from embedding_service.backends.tokenizer import TextTokenizer, load_tokenizer
 from embedding_service.core.model import FULL_PRECISION, ModelSpec
 from embedding_service.core.settings import EmbeddingSettings
@@ -34,14 +36,27 @@ class LoadedModel:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_model(settings: EmbeddingSettings) -> LoadedModel:
-    """Resolve, read and load the model: seconds of work, so never on the event loop. Fails with ModelError."""
+def load_model(settings: EmbeddingSettings, progress: Progress | None = None) -> LoadedModel:
+    """Resolve, read and load the model: seconds of work, so never on the event loop. Fails with ModelError.
+
+    progress: told, in words, what takes longer than a few seconds.
+    """
     started = time.perf_counter()
     spec = read_spec(resolve(settings.embedding_model))
-    threads = settings.embedding_threads or len(os.sched_getaffinity(0))
-    tokenizer, backend = load_tokenizer(spec), _backend(spec, settings)
+    threads = settings.embedding_threads or _cores()
+    backend: Backend
+    if settings.embedding_backend == "static":
+        _check_full_precision(settings)
+        teacher_of = spec
+
+        def teacher() -> Backend:
+            return _backend(teacher_of, settings)
+
+        spec, backend = load_static(spec, teacher, settings.data_dir / "static", threads, progress)
+    else:
+        backend = _backend(spec, settings)
     details = backend.details if isinstance(backend, OnnxBackend) else {}
-    loaded = LoadedModel(spec, tokenizer, backend, threads, settings.dtype, details)
+    loaded = LoadedModel(spec, load_tokenizer(spec), backend, threads, settings.dtype, details)
     # Ready means that it has embedded: what a first inference sets up, or breaks, belongs to the start.
     loaded.backend.run("embed", Batch(loaded.tokenizer.encode(["ready"], "right")))
     took_s = round(time.perf_counter() - started, 2)
@@ -59,6 +74,15 @@ def _backend(spec: ModelSpec, settings: EmbeddingSettings) -> Backend:
             if settings.dtype != FULL_PRECISION:
                 raise ModelError(f"DTYPE={settings.dtype} is of the onnx backend only, and {exc}; unset DTYPE") from exc
             _log.info("onnx cannot run it", extra={"detail": str(exc)})
+    _check_full_precision(settings)
+    return load_sentence_transformers(spec)
+
+
+def _check_full_precision(settings: EmbeddingSettings) -> None:
     if settings.dtype != FULL_PRECISION:
         raise ModelError(f"DTYPE={settings.dtype} is of the onnx backend only; unset DTYPE or EMBEDDING_BACKEND")
-    return load_sentence_transformers(spec)
+
+
+def _cores() -> int:
+    """Those that this process may use; macOS does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,18 +1,16 @@
 """The default backend on a CPU: a graph of our own, run by ONNX Runtime. Needs no torch."""
 
-import hashlib
 import json
 import logging
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort  # type: ignore[import-untyped]
 
-from embedding_service.backends.base import BackendFailed, Batch, ModelError, Task, UnsupportedModel, Vectors, pad
+from embedding_service.backends.base import BackendFailed, Batch, Task, UnsupportedModel, Vectors, pad
+from embedding_service.backends.whole_folder import content_key, write_whole
 from embedding_service.core.model import INT8_METHOD, ModelSpec
 from embedding_service.core.settings import Dtype
 
@@ -89,39 +87,22 @@ def check_supported(spec: ModelSpec) -> None:
 
 def _key(spec: ModelSpec, dtype: Dtype) -> str:
     """Everything that the graph is made of: two models, or two versions of the writer, never share a folder."""
-    parts = [
-        _GRAPH_VERSION,
-        spec.digest,
-        spec.pooling,
-        dict(spec.config),
-        dtype,
-        INT8_METHOD if dtype == "int8" else "",
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    method = INT8_METHOD if dtype == "int8" else ""
+    return content_key([_GRAPH_VERSION, spec.digest, spec.pooling, dict(spec.config), dtype, method])
 
 
 def _write(spec: ModelSpec, folder: Path, dtype: Dtype) -> None:
-    """Write the graph beside its place and move it there whole, so that a reader never sees half of it."""
     # Imported here: once the graph is written, a start needs neither onnx nor the weights' reader.
     from embedding_service.backends.onnx_calibrate import write_quantized_graph
     from embedding_service.backends.onnx_graph import write_graph
 
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            whole = Path(scratch) / "graph"
-            whole.mkdir()
-            if dtype == "int8":
-                (whole / _FACTS).write_text(json.dumps(write_quantized_graph(spec, whole)))
-            else:
-                write_graph(spec, whole)
-            try:
-                os.rename(whole, folder)
-            except OSError:
-                if not (folder / "model.onnx").exists():  # else another process was first, with the same bytes
-                    raise
-    except OSError as exc:
-        raise ModelError(f"cannot write the model's graph to {folder.parent}: {exc}; set DATA_DIR") from exc
+    def write(whole: Path) -> None:
+        if dtype == "int8":
+            (whole / _FACTS).write_text(json.dumps(write_quantized_graph(spec, whole)))
+        else:
+            write_graph(spec, whole)
+
+    write_whole(folder, write)
 
 
 def _load(spec: ModelSpec, folder: Path, dtype: Dtype) -> OnnxBackend:

@@ -10,7 +10,7 @@ from service_kit.settings import ServiceSettings
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
-BackendName = Literal["auto", "onnx", "sentence_transformers"]
+BackendName = Literal["auto", "onnx", "sentence_transformers", "static"]
 Dtype = Literal["float32", "int8"]
 
 
@@ -21,7 +21,9 @@ class EmbeddingSettings(ServiceSettings):
     embedding_port: int = Field(8001, ge=0, le=65535, description="Port to listen on.")
     embedding_model: str = Field(DEFAULT_MODEL, description="SentenceTransformers model: hub name or folder.")
     embedding_backend: BackendName = Field(
-        "auto", description="onnx (no torch), sentence_transformers (torch extra), or auto: onnx where it can."
+        "auto",
+        description="onnx (no torch), sentence_transformers (torch extra), auto: onnx where it can; static: a table "
+        "distilled from the model, far faster and far weaker.",
     )
     dtype: Dtype = Field(
         "float32", description="float32, or int8: onnx only, twice as fast, vectors nearly the same; see /info."
@@ -29,7 +31,7 @@ class EmbeddingSettings(ServiceSettings):
     embedding_threads: int = Field(0, ge=0, description="Batches in work at the same time; 0: one a core.")
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("code-assistant"),
-        description="Folder for the ONNX graph that is written from the model's weights, once per model.",
+        description="Folder for what is made of a model once: its ONNX graph, its static table.",
     )
     # TEI's default is 32. An indexer sends thousands of chunks: 256 of 1,000 characters are 256 KB and 2 to 3 s of two
     # cores, so that a round trip is nothing beside the work and an answer still comes well before any deadline.

@@ -1,6 +1,6 @@
 """What the service asks of an engine, and how an engine's end is called."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -42,8 +42,8 @@ class Done:
 class Engine(Protocol):
     """One life of a model: started once, ended once. Another life is another engine."""
 
-    async def start(self) -> Ready:
-        """Load the model. Fails with ModelError, which says what to do, or EngineEnded."""
+    async def start(self, progress: Callable[[str], None]) -> Ready:
+        """Load the model. progress: told what takes long. Fails with ModelError, which says what to do, or EngineEnded."""
         ...
 
     async def run(self, lane: Lane, task: Task, batch: Batch) -> Done:

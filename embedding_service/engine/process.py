@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Callable
 
 from embedding_service.backends.base import BackendFailed, Batch, ModelError, Task
 from embedding_service.core.settings import EmbeddingSettings
@@ -29,8 +30,8 @@ class WorkerProcess:
         self._writer: asyncio.StreamWriter | None = None
         self._ended: asyncio.Task[str] | None = None
 
-    async def start(self) -> Ready:
-        """Start the process and wait until it has loaded the model. Fails with ModelError or EngineEnded."""
+    async def start(self, progress: Callable[[str], None] = lambda doing: None) -> Ready:
+        """Start the process and wait until it has loaded the model; see Engine.start."""
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
@@ -44,7 +45,8 @@ class WorkerProcess:
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self._writer.write(wire.pack_once(self._settings))
         try:
-            said = wire.unpack_once(await _frame(reader))
+            while isinstance(said := wire.unpack_once(await _frame(reader)), str):
+                progress(said)
         except (EOFError, ConnectionError):
             raise EngineEnded(f"the worker {await self._wait()} while it loaded the model") from None
         if isinstance(said, ModelError):

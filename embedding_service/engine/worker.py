@@ -21,12 +21,15 @@ from service_kit.logs import configure_logging
 _log = logging.getLogger("embedding_service.worker")
 
 
-def work(connection: socket.socket, load: Callable[[EmbeddingSettings], LoadedModel] = load_model) -> None:
+Load = Callable[[EmbeddingSettings, Callable[[str], None]], LoadedModel]
+
+
+def work(connection: socket.socket, load: Load = load_model) -> None:
     """Serve one service over `connection` until it closes it: settings first, then batches. load: as load_model."""
     said = wire.receive(connection)
     if said is None:
         return
-    outcome = _load(wire.unpack_once(said), load)
+    outcome = _load(wire.unpack_once(said), load, lambda doing: connection.sendall(wire.pack_once(doing)))
     if not isinstance(outcome, LoadedModel):
         connection.sendall(wire.pack_once(outcome))
         return
@@ -47,9 +50,9 @@ def work(connection: socket.socket, load: Callable[[EmbeddingSettings], LoadedMo
         lanes.submit(lane, task, batch, answer(number))
 
 
-def _load(settings: EmbeddingSettings, load: Callable[[EmbeddingSettings], LoadedModel]) -> LoadedModel | ModelError:
+def _load(settings: EmbeddingSettings, load: Load, progress: Callable[[str], None]) -> LoadedModel | ModelError:
     try:
-        return load(settings)
+        return load(settings, progress)
     except ModelError as exc:
         return exc
     except Exception as exc:  # a library's bug, or memory: whoever asks is told, the log has the rest

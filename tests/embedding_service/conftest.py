@@ -44,6 +44,12 @@ def onnx_model(make_settings: MakeSettings) -> LoadedModel:
 
 
 @pytest.fixture(scope="session")
+def static_model(make_settings: MakeSettings) -> LoadedModel:
+    """The whole table of the default model: 60 CPU-seconds, once a run."""
+    return load_model(make_settings(embedding_backend="static", embedding_threads=2))
+
+
+@pytest.fixture(scope="session")
 def reference(onnx_model: LoadedModel) -> Callable[[list[str]], NDArray[np.float32]]:
     """SentenceTransformer.encode of the same model: what our vectors are held to."""
     from sentence_transformers import SentenceTransformer

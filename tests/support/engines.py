@@ -18,7 +18,7 @@ class InProcess:
         self._end: asyncio.Future[str] | None = None
         self._running: set[asyncio.Future[Done]] = set()
 
-    async def start(self) -> Ready:
+    async def start(self, progress: Callable[[str], None]) -> Ready:
         self._end = asyncio.get_running_loop().create_future()
         loaded = await asyncio.to_thread(self._load)
         self._lanes = LaneThreads(loaded.backend, loaded.threads)

@@ -64,6 +64,7 @@ class EngineHost:
         self._model: Model | None = None
         self._engine: Engine | None = None
         self._failure: str | None = None
+        self._doing = ""
         self._pause_s = 0.0
         self._early_ends = 0
         self._stopping = asyncio.Event()
@@ -97,7 +98,7 @@ class EngineHost:
         """One engine, from its start to its end. Returns the pause before the next, in seconds."""
         engine = self._engine = self._make_engine()
         try:
-            ready = await engine.start()
+            ready = await engine.start(self._tell)
             self._model = Model(ready, await asyncio.to_thread(load_tokenizer, ready.spec))
         except ModelError as exc:
             self._fail(str(exc))
@@ -127,6 +128,9 @@ class EngineHost:
         self._early_ends += 1
         return min(self._retry_s, 2.0 ** (self._early_ends - 1) - 1)
 
+    def _tell(self, doing: str) -> None:
+        self._doing = doing
+
     def _fail(self, failure: str) -> None:
         self._failure = failure
         _log.error("no model", extra={"model": self._name, "detail": failure})
@@ -138,4 +142,4 @@ class EngineHost:
     def _detail(self) -> str:
         if self._model is not None:
             return f"{self._name} by {self._model.ready.backend}"
-        return self._failure or f"model {self._name!r} is loading"
+        return self._failure or f"model {self._name!r} is loading" + (f": {self._doing}" if self._doing else "")

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -95,6 +95,26 @@ async def test_a_model_that_cannot_be_loaded_is_told_across_the_processes(make_s
         await engine.run("query", "embed", Batch([[101, 102]]))
 
 
+async def test_what_takes_long_while_loading_is_told_across_the_processes(make_settings: MakeSettings) -> None:
+    told: list[str] = []
+
+    def load(_: object, progress: Callable[[str], None]) -> LoadedModel:
+        progress("half of it is done")
+        raise ModelError("and there it ends")
+
+    ours, theirs = socket.socketpair()
+    thread = threading.Thread(target=work, args=(theirs, load))
+    thread.start()
+    with ours:
+        ours.sendall(wire.pack_once(make_settings()))
+        for _ in range(2):
+            said = wire.receive(ours)
+            assert said is not None
+            told.append(str(wire.unpack_once(said)))
+    assert told == ["half of it is done", "and there it ends"]
+    thread.join(20)
+
+
 async def test_a_worker_that_hangs_is_ended_all_the_same(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +164,7 @@ def test_a_worker_whose_service_is_killed_ends_too(make_settings: MakeSettings) 
 
 
 def test_a_bug_of_a_library_while_loading_is_told_without_its_text(make_settings: MakeSettings) -> None:
-    def load(_: object) -> LoadedModel:
+    def load(_: object, __: object) -> LoadedModel:
         raise MemoryError("secret detail")
 
     ours, theirs = socket.socketpair()

@@ -27,5 +27,5 @@ def test_a_batch_limit_that_could_never_be_served_is_refused_with_both_names() -
 
 @pytest.mark.parametrize("backend", ["torch", "ONNX", ""])
 def test_an_unknown_backend_is_refused(backend: str) -> None:
-    with pytest.raises(ValidationError, match="'auto', 'onnx' or 'sentence_transformers'"):
+    with pytest.raises(ValidationError, match="'auto', 'onnx', 'sentence_transformers' or 'static'"):
         EmbeddingSettings(_env_file=None, embedding_backend=backend)

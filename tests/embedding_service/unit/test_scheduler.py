@@ -1,7 +1,7 @@
 """Which batch runs next: queries beside bulk, bulk requests in turns, and what happens when the engine ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ class Engine:
         self.is_dead = True
         self.may_answer.set()
 
-    async def start(self) -> Ready:
+    async def start(self, progress: Callable[[str], None]) -> Ready:
         raise AssertionError
 
     async def ended(self) -> str:
