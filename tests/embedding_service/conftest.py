@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from embedding_service.backends.load import LoadedModel, load_model
 from embedding_service.core.settings import EmbeddingSettings
 from embedding_service.main import create_app
+from tests.embedding_service.processes import Served, start
 from tests.support.live import live
 
 MakeSettings = Callable[..., EmbeddingSettings]
@@ -73,6 +74,14 @@ def service(make_settings: MakeSettings) -> Iterator[str]:
     with live(create_app(settings)) as url:
         wait_until_ready(url)
         yield url
+
+
+@pytest.fixture(scope="module")
+def served(data_dir: Path, onnx_model: LoadedModel) -> Iterator[Served]:
+    """A service in a process of its own, with the limits that a user gets; the graph is there."""
+    running = start(DATA_DIR=data_dir)
+    yield running
+    running.end()
 
 
 @pytest.fixture

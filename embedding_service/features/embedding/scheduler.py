@@ -22,6 +22,9 @@ QUERY_TOKENS = 128
 # tokens take 141 us a token, 32 take 117, 64 take 118), and all of them wait for its end.
 _QUERY_BATCH_TOKENS = 256
 
+# Of thousands that wait, only so many are compared: enough to find some that are alike.
+_QUERIES_LOOKED_AT = 256
+
 # A batch that was in work when the engine ended runs once more on the next one: it was hardly its fault, unless it is
 # twice.
 _TRIES = 2
@@ -158,7 +161,8 @@ class Scheduler:
         if not alive:
             return []
         task = alive[0].task
-        items = [(job, index) for job in alive if job.task == task for batch in job.batches for index in batch]
+        eligible = [job for job in alive[:_QUERIES_LOOKED_AT] if job.task == task]
+        items = [(job, index) for job in eligible for batch in job.batches for index in batch]
         groups = micro_batches([len(job.batch.ids[index]) for job, index in items], _QUERY_BATCH_TOKENS)
         (group,) = (group for group in groups if 0 in group)
         chosen = [items[number] for number in group]

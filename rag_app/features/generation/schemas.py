@@ -132,9 +132,9 @@ class ParseErrorOut(BaseModel):
 
 
 class ChecksOut(BaseModel):
-    """What was checked of generated code. `repaired`: a second round was asked for."""
+    """What was checked of generated code. No `parses` where no grammar can tell; `repaired`: after a second round."""
 
-    parses: bool
+    parses: bool | None
     repaired: bool
     error: ParseErrorOut | None = None
 
@@ -155,7 +155,9 @@ class GeneratedOut(BaseModel):
     def of(cls, generated: GeneratedCode) -> Self:
         """From the domain's words."""
         check = generated.check
-        error = None if check.is_parsed else ParseErrorOut(line=check.line, column=check.column, message=check.problem)
+        error = None
+        if check.is_parsed is False:
+            error = ParseErrorOut(line=check.line, column=check.column, message=check.problem)
         return cls(
             code=generated.code,
             language=generated.language,

@@ -182,7 +182,7 @@ class GenerativeSynthesizer(PassageSynthesizer):
 
 
 class CodeSynthesizer(PassageSynthesizer):
-    """Code from a language model, parsed, with one round to repair what does not parse. There is no fallback."""
+    """Code from a language model, parsed where a grammar serves, with one round to repair it. There is no fallback."""
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class CodeSynthesizer(PassageSynthesizer):
         async with aclosing(self._round(draft)) as said:
             async for piece in said:
                 yield piece
-        if self.check.is_parsed:
+        if self.check.is_parsed is not False:
             return
         broken, self.report.is_repaired = self.reply, True
         yield "\n\n"

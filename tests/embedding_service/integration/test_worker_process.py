@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -22,23 +21,15 @@ from embedding_service.engine.process import WorkerProcess
 from embedding_service.engine.worker import work
 from embedding_service.main import create_app
 from tests.embedding_service.conftest import MakeSettings, wait_until_ready
+from tests.embedding_service.processes import workers_of
 from tests.support.live import live
 
 BULK = [f"def function_{number}(value): return value + {number}\n" * 12 for number in range(60)]
 
 
 def workers() -> set[int]:
-    """The worker processes that this process has started and that live."""
-    found = set()
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            parent = next(line for line in status.read_text().splitlines() if line.startswith("PPid:"))
-            command = status.with_name("cmdline").read_bytes()
-        except OSError:
-            continue
-        if int(parent.split()[1]) == os.getpid() and b"embedding_service.engine.worker" in command:
-            found.add(int(status.parent.name))
-    return found
+    """The workers of services that run in this process."""
+    return workers_of(os.getpid())
 
 
 @pytest.fixture

@@ -81,6 +81,14 @@ def test_code_that_does_not_parse_is_sent_back_once_with_the_error(rag: httpx.Cl
     assert made["usage"]["total_tokens"] == 20
 
 
+def test_code_that_no_grammar_can_check_is_given_as_it_is_and_says_so(rag: httpx.Client, llm: ScriptedLlm) -> None:
+    llm.will_say("```haskell\nmain = print (1\n```")
+    made = generate(rag, language="Haskell")
+    assert (made["language"], made["code"]) == ("haskell", "main = print (1\n")
+    assert made["checks"] == {"repaired": False}
+    assert len(llm.requests) == 1
+
+
 def test_code_that_still_does_not_parse_says_where(rag: httpx.Client, llm: ScriptedLlm) -> None:
     llm.will_say(BROKEN)
     made = generate(rag)

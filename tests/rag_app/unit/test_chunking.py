@@ -169,7 +169,7 @@ def test_two_definitions_on_one_line_are_the_firsts() -> None:
 
 
 def test_a_long_function_is_cut_between_statements_and_each_piece_says_whose_it_is() -> None:
-    body = "".join(f"    if flag_{n}:\n        do one {n}\n        do two {n}\n" for n in range(20))
+    body = "".join(f"    if flag_{n}:\n        do = one + {n}\n        do = two + {n}\n" for n in range(20))
     text = f"def long(a):\n    '''Does much.'''\n{body}"
     passages = chunks_of("a.py", text, 50)
     assert_whole(text, passages)

@@ -177,6 +177,8 @@ def test_code_is_the_longest_fenced_block_of_a_reply(reply: str, code: str) -> N
 @pytest.mark.parametrize(
     ("code", "language", "is_parsed", "line", "says"),
     [
+        ("main = print (1", "haskell", None, 0, ""),
+        ("", "haskell", False, 1, "no code"),
         ("def f():\n    return 1\n", "python", True, 0, ""),
         ("def f():\n    return (1\n", "python", False, 2, "at line 2"),
         ("package main\n\nfunc f() {\n", "go", False, 3, "at line 3"),
@@ -186,7 +188,7 @@ def test_code_is_the_longest_fenced_block_of_a_reply(reply: str, code: str) -> N
     ],
 )
 def test_code_is_parsed_and_its_first_error_placed(
-    code: str, language: str, is_parsed: bool, line: int, says: str
+    code: str, language: str, is_parsed: bool | None, line: int, says: str
 ) -> None:
     check = check_code(code, language)
     assert (check.is_parsed, check.line) == (is_parsed, line)
@@ -199,6 +201,8 @@ def test_the_language_is_asked_for_or_told_by_the_path_or_by_the_passages() -> N
     assert choose_language(None, "A.PY", hits) == "python"
     assert choose_language(None, "Makefile", hits) == "go"
     assert choose_language(None, None, hits) == "go"
+    assert choose_language("Haskell", None, hits) == "haskell"
+    assert choose_language(None, None, [passage(language="r"), *hits[1:2], passage(language="r")]) == "r"
     for asked, path, given in [("klingon", None, hits), (None, None, hits[:1])]:
         with pytest.raises(ValidationFailed, match="language"):
             choose_language(asked, path, given)

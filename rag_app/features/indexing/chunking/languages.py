@@ -11,7 +11,7 @@ Kind = Literal["function", "class", "scope"]
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """A tree-sitter grammar by its name in the language pack.
+    """A tree-sitter grammar by its name in `core/grammars.py`.
 
     definitions: node type -> kind. patterns: further queries, which capture @function or @class.
     """

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from tree_sitter import Node, Query, QueryCursor
-from tree_sitter_language_pack import get_language, get_parser
 
+from rag_app.core import grammars
 from rag_app.features.indexing.chunking.languages import GRAMMARS
 
 # A signature or a first line of documentation beyond this says little more, and takes the window of the code.
@@ -57,7 +57,7 @@ def outline(text: str, language: str) -> tuple[Definition, ...]:
     grammar = GRAMMARS.get(language)
     if grammar is None:
         return ()
-    tree = get_parser(grammar.name).parse(text.encode("utf-8", "replace"))  # type: ignore[arg-type]
+    tree = grammars.parser(grammar.name).parse(text.encode("utf-8", "replace"))
     captured = QueryCursor(_query(language)).captures(tree.root_node)
     found = [(node, kind) for kind, nodes in captured.items() for node in nodes]
     found.sort(key=lambda pair: (pair[0].start_byte, -pair[0].end_byte))
@@ -68,7 +68,7 @@ def outline(text: str, language: str) -> tuple[Definition, ...]:
 def _query(language: str) -> Query:
     grammar = GRAMMARS[language]
     simple = "\n".join(f"({node}) @{kind}" for node, kind in grammar.definitions.items())
-    return Query(get_language(grammar.name), f"{simple}\n{grammar.patterns}")  # type: ignore[arg-type]
+    return Query(grammars.grammar(grammar.name), f"{simple}\n{grammar.patterns}")
 
 
 def _nest(found: Sequence[tuple[Node, str]], depth: int = 1) -> tuple[Definition, ...]:
