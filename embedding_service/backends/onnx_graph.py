@@ -119,9 +119,9 @@ class GraphWriter:
         shape = self._constant(f"{output}.shape", np.array([-1, self._sizes.hidden], np.int64))
         return self._node("Reshape", [sequences, shape], output)
 
-    def _sequences(self, rows: str, output: str) -> str:
+    def _sequences(self, rows: str, output: str, columns: int | None = None) -> str:
         both = self._node("Shape", ["input_ids"], f"{output}.batch")  # n, s
-        width = self._constant(f"{output}.width", np.array([self._sizes.hidden], np.int64))
+        width = self._constant(f"{output}.width", np.array([columns or self._sizes.hidden], np.int64))
         shape = self._node("Concat", [both, width], f"{output}.shape", axis=0)
         return self._node("Reshape", [rows, shape], output)
 

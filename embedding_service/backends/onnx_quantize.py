@@ -80,17 +80,75 @@ def _weight_scales(matrix: Array) -> Array:
 
 
 class RowWriter(GraphWriter):
-    """Full precision, with the projection to queries, keys and values as one more matrix product, outside attention."""
+    """Full precision, with the projection to queries, keys and values as one more matrix product, outside attention.
+
+    MultiHeadAttention goes block by block, and never writes s x s scores, only where it is given no mask. So the mask
+    is one more component of each head: 1 in a query, 0 in a key, or -10,000 in a key that is padding. With int8
+    products around it that is 3 % of all time at 512 tokens a batch, 7 at 1,024.
+    """
+
+    def __init__(self, spec: ModelSpec, file: WeightsFile):
+        """As GraphWriter."""
+        super().__init__(spec, file)
+        self._made_key_mask = False
 
     def _attention(self, block: str, hidden: str) -> str:
+        heads, size = self._sizes.heads, self._sizes.hidden // self._sizes.heads
+        masked = heads * (size + 1)
         projected = self._dense(f"{block}.qkv", hidden, *self._qkv(block))
         names = [f"{block}.{part}" for part in ("queries", "keys", "values")]
-        self._nodes.append(helper.make_node("Split", [projected], names, axis=1, num_outputs=3))
-        inputs = [self._sequences(name, f"{name}.sequences") for name in names]
+        widths = self._constant(f"{block}.widths", np.array([masked, masked, heads * size], np.int64))
+        self._nodes.append(helper.make_node("Split", [projected, widths], names, axis=1))
+        queries, keys, values = names
+        keys = self._node("Add", [keys, self._key_mask()], f"{block}.masked")
+        inputs = [
+            self._sequences(queries, f"{queries}.sequences", masked),
+            self._sequences(keys, f"{keys}.sequences", masked),
+            self._sequences(values, f"{values}.sequences"),
+        ]
         context = self._node(
-            "MultiHeadAttention", [*inputs, "", "lengths"], f"{block}.heads", FUSED, num_heads=self._sizes.heads
+            "MultiHeadAttention", inputs, f"{block}.heads", FUSED, num_heads=heads, scale=float(size**-0.5)
         )
         return self._rows(context, f"{block}.context")
+
+    def _projection(self, *parts: str) -> tuple[Array, Array]:
+        matrix, bias = super()._projection(*parts)
+        if len(parts) == 1:
+            return matrix, bias
+        heads = self._sizes.heads
+
+        def widened(values: Array, extra: float) -> Array:
+            """(k, hidden) with a column more for each head."""
+            by_head = values.reshape(len(values), heads, -1)
+            return np.pad(by_head, ((0, 0), (0, 0), (0, 1)), constant_values=extra).reshape(len(values), -1)
+
+        queries, keys, values = np.split(matrix, 3, axis=1)
+        query_bias, key_bias, value_bias = np.split(bias[None], 3, axis=1)
+        return (
+            np.concatenate([widened(queries, 0), widened(keys, 0), values], axis=1),
+            np.concatenate([widened(query_bias, 1), widened(key_bias, 0), value_bias], axis=1)[0],
+        )
+
+    def _key_mask(self) -> str:
+        """(n s, heads (size + 1)): what to add to keys; made once for all layers."""
+        if self._made_key_mask:
+            return "key_mask"
+        self._made_key_mask = True
+        zero, one = (self._constant(f"key_mask.{name}", np.array(name, np.int64)) for name in (0, 1))
+        axis = self._constant("key_mask.axis", np.array([1], np.int64))
+        end = self._node("Squeeze", ["sequence_length"], "key_mask.end")
+        columns = self._node("Range", [zero, end, one], "key_mask.columns")
+        lengths = self._node("Cast", ["lengths"], "key_mask.lengths", to=TensorProto.INT64)
+        ends = self._node("Unsqueeze", [lengths, axis], "key_mask.ends")
+        padding = self._node("GreaterOrEqual", [columns, ends], "key_mask.padding")  # (n, s)
+        column = self._constant("key_mask.column", np.array([-1, 1], np.int64))
+        whole = self._node("Cast", [padding], "key_mask.whole", to=TensorProto.FLOAT)
+        row_is_padding = self._node("Reshape", [whole, column], "key_mask.rows")
+        pattern = np.zeros((self._sizes.heads, self._sizes.hidden // self._sizes.heads + 1), np.float32)
+        pattern[:, -1] = -10_000
+        return self._node(
+            "Mul", [row_is_padding, self._constant("key_mask.of_row", pattern.reshape(1, -1))], "key_mask"
+        )
 
 
 class CalibratingWriter(RowWriter):

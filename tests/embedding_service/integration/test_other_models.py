@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -212,6 +213,19 @@ def test_the_graph_is_written_once_and_again_when_it_is_spoilt(
     graph.write_bytes(b"torn")
     np.testing.assert_array_equal(embed(load_model(settings)), expected)
     assert list((tmp_path / "onnx").iterdir()) == [graph.parent]  # no scratch is left behind
+
+
+@pytest.mark.parametrize(("dtype", "limit_mb"), [("float32", 260), ("int8", 350)])
+def test_a_first_start_writes_the_graph_in_little_memory(tmp_path: Path, dtype: str, limit_mb: int) -> None:
+    """Seen: 186 and 282 MB in the process that writes. A second copy of the weights would be 90 MB more."""
+    program = (
+        "from embedding_service.backends.load import load_model\n"
+        "from embedding_service.core.settings import EmbeddingSettings\n"
+        f"load_model(EmbeddingSettings(_env_file=None, data_dir={str(tmp_path)!r}, dtype={dtype!r}))\n"
+        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert int(told.split()[1]) / 1e3 < limit_mb
 
 
 def test_a_data_folder_that_cannot_be_written_names_the_setting(tmp_path: Path, make_settings: MakeSettings) -> None:
