@@ -3,28 +3,27 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
-from embedding_service.backends.base import Batch, TokenIds, Vectors
+from embedding_service.backends.base import MAIN_TASK, Batch, Task, Vectors
 from embedding_service.backends.load import LoadedModel
 from embedding_service.backends.tokenizer import Direction, Token
-from embedding_service.core.model import FULL_PRECISION, identity
+from embedding_service.core.model import FULL_PRECISION, ModelSpec, identity
 from embedding_service.core.settings import EmbeddingSettings
+from embedding_service.features.embedding.encoding import Encoder, Truncation
+from embedding_service.features.embedding.failures import WrongModel
 from embedding_service.features.embedding.host import Load, ModelHost
 from embedding_service.features.embedding.metrics import TeiMetrics
-from embedding_service.features.embedding.scheduler import Scheduler
+from embedding_service.features.embedding.scheduler import Inferred, Scheduler
 from embedding_service.features.embedding.schemas import Input
-from service_kit.errors import NothingToDo, Overloaded, ValidationFailed
+from service_kit.errors import Overloaded, ValidationFailed
 from service_kit.health import Check
-
-# Two, so that a query is tokenised beside a bulk request; the library itself uses all cores for a batch.
-_TOKENIZER_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +56,9 @@ class EmbeddingService:
     def __init__(self, settings: EmbeddingSettings, load: Load, metrics: TeiMetrics):
         """load: gives the model, blocking; called in a thread, again where it failed."""
         self._settings = settings
-        self._metrics = metrics
+        self.metrics = metrics
+        self.encoder = Encoder(settings, metrics)
         self._host = ModelHost(settings.embedding_model, load)
-        self._tokenizing = ThreadPoolExecutor(_TOKENIZER_THREADS, thread_name_prefix="tokenize")
         self._scheduler: Scheduler | None = None
         self._loading: asyncio.Task[None] | None = None
         self._in_work = 0
@@ -76,7 +75,7 @@ class EmbeddingService:
             await self._loading
         if self._scheduler is not None:
             await self._scheduler.stop()
-        self._tokenizing.shutdown()
+        self.encoder.stop()
 
     def check(self) -> Check:
         """Is the model there?"""
@@ -86,6 +85,35 @@ class EmbeddingService:
         """Fails with Unavailable while there is no model."""
         self._host.model()
 
+    def model(self) -> LoadedModel:
+        """The model. Fails with Unavailable while there is none."""
+        return self._host.model()
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """What run() can be asked for. Fails with Unavailable."""
+        return self._host.model().backend.tasks
+
+    async def run(self, task: Task, batch: Batch) -> Inferred:
+        """Rows as Backend.run gives them, after their turn in the queue. Fails with Unavailable or BackendFailed."""
+        return await self._scheduler_for(self._host.model()).run(task, batch)
+
+    @contextmanager
+    def admit(self, count: int) -> Iterator[None]:
+        """Hold a permit for each of `count` texts. Fails with Overloaded."""
+        limit = self._settings.max_concurrent_requests
+        if self._in_work + count > limit:
+            raise Overloaded(
+                f"Model is overloaded: {self._in_work} texts are in work and the limit is {limit}; wait, "
+                "or raise MAX_CONCURRENT_REQUESTS",
+                retry_after_s=1,
+            )
+        self._in_work += count
+        try:
+            yield
+        finally:
+            self._in_work -= count
+
     async def embed(self, items: Sequence[Input], options: EmbedOptions = EmbedOptions()) -> Embedded:
         """Vectors of texts and token ids.
 
@@ -93,38 +121,32 @@ class EmbeddingService:
         """
         started = time.perf_counter()
         model = self._host.model()
-        self._check_count(items)
+        self.encoder.check_count(len(items))
+        task = _task(model, options)
         _check_dimensions(options.dimensions, model.backend.dim)
-        prompt = _prompt(model, options.prompt_name)
-        if options.prompt_name is not None and not all(isinstance(item, str) for item in items):
-            raise ValidationFailed("`prompt_name` cannot be used with token ids: put the prompt's ids before them")
-        self._admit(len(items))
-        try:
-            self._metrics.embeds.inc(len(items))
-            ids = await self._encode(model, items, prompt, options)
+        with self.admit(len(items)):
+            self.metrics.embed.count.inc(len(items))
+            truncation = Truncation(options.truncate, options.direction)
+            ids = await self.encoder.inputs(model, items, truncation, options.prompt_name)
             encoded_s = time.perf_counter()
-            inferred = await self._scheduler_for(model).run(ids)
-        finally:
-            self._in_work -= len(items)
-        self._metrics.embedded.inc(len(items))
+            inferred = await self.run(task, Batch(ids))
+        self.metrics.embed.success.inc(len(items))
         tokens, characters = sum(map(len, ids)), sum(map(len, items))
-        vectors = _finish(inferred.vectors, options)
+        vectors = _finish(inferred.rows, options)
         spent = (encoded_s - started, inferred.waited_s, inferred.inference_s, time.perf_counter() - started)
         embedded = Embedded(vectors, tokens, characters, *spent)
-        self._observe(embedded)
+        self.metrics.observe(embedded, self.metrics.embed)
         return embedded
 
     async def tokenize(
         self, texts: Sequence[str], add_special_tokens: bool = True, prompt_name: str | None = None
     ) -> list[list[Token]]:
         """The tokens of each text, whole. Fails as embed() does, and where a text is over the character limit."""
-        model = self._host.model()
-        self._check_count(texts)
-        prompt = _prompt(model, prompt_name)
-        prompted = [prompt + text for text in texts]
-        _check_chars(prompted, model.tokenizer.max_chars)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tokenizing, model.tokenizer.tokens, prompted, add_special_tokens)
+        return await self.encoder.tokenize(self._host.model(), texts, add_special_tokens, prompt_name)
+
+    async def decode(self, ids: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]:
+        """The text of each list of token ids. Fails as tokenize() does."""
+        return await self.encoder.decode(self._host.model(), ids, skip_special_tokens)
 
     def info(self) -> dict[str, Any]:
         """What TEI's /info tells, and `dim` and `identity`. Fails with Unavailable."""
@@ -136,7 +158,7 @@ class EmbeddingService:
             "model_sha": model.spec.revision,
             "model_dtype": FULL_PRECISION,
             "served_model_name": model.spec.name,
-            "model_type": {"embedding": {"pooling": model.spec.pooling}},
+            "model_type": _model_type(model.spec),
             "max_concurrent_requests": self._settings.max_concurrent_requests,
             "max_input_length": model.spec.max_tokens,
             "max_batch_tokens": self._settings.max_batch_tokens,
@@ -151,92 +173,29 @@ class EmbeddingService:
             "identity": self._identity,
         }
 
-    def _check_count(self, items: Sequence[Input]) -> None:
-        if not items:
-            raise NothingToDo("`inputs` cannot be empty")
-        limit = self._settings.max_client_batch_size
-        if len(items) > limit:
-            raise ValidationFailed(
-                f"batch size {len(items)} > maximum allowed batch size {limit}; send less at once, "
-                "or raise MAX_CLIENT_BATCH_SIZE"
-            )
-        for index, item in enumerate(items):
-            if not item:
-                raise NothingToDo(f"`inputs` cannot be empty: item {index} of {len(items)} is")
-
-    def _admit(self, count: int) -> None:
-        limit = self._settings.max_concurrent_requests
-        if self._in_work + count > limit:
-            raise Overloaded(
-                f"model is overloaded: {self._in_work} texts are in work and the limit is {limit}; wait, "
-                "or raise MAX_CONCURRENT_REQUESTS",
-                retry_after_s=1,
-            )
-        self._in_work += count
-
-    async def _encode(
-        self, model: LoadedModel, items: Sequence[Input], prompt: str, options: EmbedOptions
-    ) -> list[TokenIds]:
-        truncate = self._settings.auto_truncate if options.truncate is None else options.truncate
-        direction = options.direction if truncate else None
-        texts = [prompt + item for item in items if isinstance(item, str)]
-        if direction is None:
-            _check_chars(texts, model.tokenizer.max_chars)
-        loop = asyncio.get_running_loop()
-        encoded = iter(await loop.run_in_executor(self._tokenizing, model.tokenizer.encode, texts, direction))
-        ids = [next(encoded) if isinstance(item, str) else _own_ids(model, item, direction) for item in items]
-        for index, sequence in enumerate(ids):
-            if len(sequence) > model.spec.max_tokens:
-                raise ValidationFailed(
-                    f"`inputs` must have at most {model.spec.max_tokens} tokens. Given: {len(sequence)} in item "
-                    f"{index}; shorten it or set truncate"
-                )
-            self._metrics.input_tokens.observe(len(sequence))
-        return ids
-
     def _scheduler_for(self, model: LoadedModel) -> Scheduler:
         if self._scheduler is None:
-            self._scheduler = Scheduler(
-                lambda ids: model.backend.run("embed", Batch(ids)), self._settings.max_batch_tokens, self._metrics
-            )
+            self._scheduler = Scheduler(model.backend.run, self._settings.max_batch_tokens, self.metrics)
         return self._scheduler
 
-    def _observe(self, embedded: Embedded) -> None:
-        self._metrics.request_s.observe(embedded.total_s)
-        self._metrics.tokenization_s.observe(embedded.tokenization_s)
-        self._metrics.queue_s.observe(embedded.queue_s)
-        self._metrics.inference_s.observe(embedded.inference_s)
+
+def _task(model: LoadedModel, options: EmbedOptions) -> Task:
+    if model.spec.id2label:
+        raise WrongModel("Model is not an embedding model")
+    if model.spec.kind == "splade" and options.normalize:
+        raise WrongModel("`normalize` is not available for SPLADE models")
+    return MAIN_TASK[model.spec.kind]
+
+
+def _model_type(spec: ModelSpec) -> dict[str, Any]:
+    if spec.id2label:
+        return {spec.kind: {"id2label": dict(spec.id2label), "label2id": dict(spec.label2id)}}
+    return {"embedding": {"pooling": spec.pooling}}
 
 
 def _check_dimensions(wanted: int | None, dim: int) -> None:
     if wanted is not None and wanted > dim:
         raise ValidationFailed(f"`dimensions` is {wanted}; the model has {dim}")
-
-
-def _check_chars(texts: Iterable[str], limit: int) -> None:
-    longest = max(map(len, texts), default=0)
-    if longest > limit:
-        raise ValidationFailed(f"`inputs` must have at most {limit} characters. Given: {longest}")
-
-
-def _prompt(model: LoadedModel, name: str | None) -> str:
-    if name is None:
-        return model.spec.default_prompt or ""
-    if name not in model.spec.prompts:
-        known = ", ".join(sorted(model.spec.prompts)) or "none"
-        raise ValidationFailed(f"`prompt_name` {name[:80]!r} is not a prompt of the model; it has: {known}")
-    return model.spec.prompts[name]
-
-
-def _own_ids(model: LoadedModel, ids: list[int], direction: Direction | None) -> TokenIds:
-    """Ids that the caller made, special tokens and all: checked, and cut where that is wanted."""
-    highest = max(ids)
-    if highest >= model.spec.vocab_size:
-        raise ValidationFailed(f"token id {highest} is not in the model's vocabulary of {model.spec.vocab_size}")
-    if direction is None:
-        return ids
-    limit = model.spec.max_tokens
-    return ids[:limit] if direction == "right" else ids[-limit:]
 
 
 def _finish(vectors: Vectors, options: EmbedOptions) -> Vectors:

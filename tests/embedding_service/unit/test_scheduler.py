@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from embedding_service.backends.base import BackendFailed, TokenIds, Vectors
+from embedding_service.backends.base import BackendFailed, Batch, TokenIds, Vectors
 from embedding_service.features.embedding.metrics import TeiMetrics
-from embedding_service.features.embedding.scheduler import EmbedBatch, Scheduler, micro_batches
+from embedding_service.features.embedding.scheduler import Scheduler, micro_batches
 
+EmbedBatch = Callable[[Sequence[TokenIds]], Vectors]
 MakeScheduler = Callable[[EmbedBatch, int], Scheduler]
 
 
@@ -32,7 +33,7 @@ async def make(registry: CollectorRegistry) -> AsyncIterator[MakeScheduler]:
     made: list[Scheduler] = []
 
     def scheduler(embed: EmbedBatch, max_batch_tokens: int) -> Scheduler:
-        made.append(Scheduler(embed, max_batch_tokens, TeiMetrics(registry)))
+        made.append(Scheduler(lambda _, batch: embed(batch.ids), max_batch_tokens, TeiMetrics(registry)))
         return made[-1]
 
     yield scheduler
@@ -54,8 +55,8 @@ def test_micro_batches_put_equal_lengths_together() -> None:
 
 async def test_vectors_come_in_the_order_asked_for(make: MakeScheduler) -> None:
     inputs = [[number] * (1 + number % 7) for number in range(50)]
-    found = await make(first_ids, 16).run(inputs)
-    assert found.vectors[:, 0].tolist() == list(range(50))
+    found = await make(first_ids, 16).run("embed", Batch(inputs))
+    assert found.rows[:, 0].tolist() == list(range(50))
 
 
 async def test_a_query_is_answered_before_the_bulk_request_that_came_first(make: MakeScheduler) -> None:
@@ -69,9 +70,9 @@ async def test_a_query_is_answered_before_the_bulk_request_that_came_first(make:
         return first_ids(batch)
 
     scheduler = make(embed, 4)
-    bulk = asyncio.create_task(scheduler.run([[1] * 4] * 5))
+    bulk = asyncio.create_task(scheduler.run("embed", Batch([[1] * 4] * 5)))
     await asyncio.to_thread(entered.wait, 10)
-    query = asyncio.create_task(scheduler.run([[2]]))
+    query = asyncio.create_task(scheduler.run("embed", Batch([[2]])))
     await asyncio.sleep(0)
     may_go_on.set()
     await asyncio.gather(bulk, query)
@@ -86,7 +87,7 @@ async def test_two_bulk_requests_take_turns(make: MakeScheduler) -> None:
         return first_ids(batch)
 
     scheduler = make(embed, 4)
-    await asyncio.gather(scheduler.run([[1] * 4] * 3), scheduler.run([[2] * 4] * 3))
+    await asyncio.gather(scheduler.run("embed", Batch([[1] * 4] * 3)), scheduler.run("embed", Batch([[2] * 4] * 3)))
     assert order in ([1, 2] * 3, [2, 1] * 3)
 
 
@@ -97,17 +98,21 @@ async def test_a_failure_reaches_its_own_caller_only(make: MakeScheduler, regist
         return first_ids(batch)
 
     scheduler = make(embed, 4)
-    bad, good = await asyncio.gather(scheduler.run([[13] * 4, [13] * 4]), scheduler.run([[7]]), return_exceptions=True)
+    bad, good = await asyncio.gather(
+        scheduler.run("embed", Batch([[13] * 4, [13] * 4])),
+        scheduler.run("embed", Batch([[7]])),
+        return_exceptions=True,
+    )
     assert isinstance(bad, BackendFailed)
     assert not isinstance(good, BaseException)
-    assert good.vectors.tolist() == [[7.0]]
+    assert good.rows.tolist() == [[7.0]]
     assert registry.get_sample_value("te_queue_size") == 0
 
 
 async def test_vectors_that_are_not_finite_are_a_failure_and_not_an_answer(make: MakeScheduler) -> None:
     scheduler = make(lambda batch: np.full((len(batch), 3), np.nan, np.float32), 4)
     with pytest.raises(BackendFailed, match="not finite"):
-        await scheduler.run([[1]])
+        await scheduler.run("embed", Batch([[1]]))
 
 
 async def test_what_a_cancelled_caller_still_wanted_is_not_computed(
@@ -124,12 +129,12 @@ async def test_what_a_cancelled_caller_still_wanted_is_not_computed(
         return first_ids(batch)
 
     scheduler = make(embed, 4)
-    bulk = asyncio.create_task(scheduler.run([[1] * 4] * 5))
+    bulk = asyncio.create_task(scheduler.run("embed", Batch([[1] * 4] * 5)))
     await asyncio.to_thread(entered.wait, 10)
     bulk.cancel()
     may_go_on.set()
-    await scheduler.run([[2]])
-    await scheduler.run([[3]])
+    await scheduler.run("embed", Batch([[2]]))
+    await scheduler.run("embed", Batch([[3]]))
     assert calls == 3  # the one that ran, and the two that were wanted
     assert registry.get_sample_value("te_queue_size") == 0
 
@@ -143,9 +148,9 @@ async def test_stopping_ends_whoever_still_waits(make: MakeScheduler) -> None:
         return first_ids(batch)
 
     scheduler = make(embed, 4)
-    running = asyncio.create_task(scheduler.run([[1]]))
+    running = asyncio.create_task(scheduler.run("embed", Batch([[1]])))
     await asyncio.to_thread(entered.wait, 10)
-    waiting = asyncio.create_task(scheduler.run([[2]]))
+    waiting = asyncio.create_task(scheduler.run("embed", Batch([[2]])))
     await asyncio.sleep(0)
     may_go_on.set()
     await scheduler.stop()
