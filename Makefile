@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dev setup setup-dev setup-torch constraints clean
+.PHONY: help run test test-langchain check dev setup setup-dev setup-torch constraints clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -31,6 +31,12 @@ run: .venv/run.stamp ## start all, index [REPO=.], search and answer [QUESTION="
 test: .venv/dev.stamp ## every test, with branch coverage by service [ARGS="-k chunk"]
 	@exec $(PY) -m pytest -p tests.support.coverage_by_service --cov --cov-branch --cov-report= --cov-by-service$(if $(ARGS),=0) $(ARGS)
 
+# langchain-huggingface wants huggingface-hub<2, which this project's environment cannot have: one of its own. From
+# 1.2.2 on it refuses every URL, so that 1.2.1 is the last that can be pointed at a server of one's own, TEI or this.
+test-langchain: .venv/dev.stamp ## LangChain's client against the embedding service, in an environment of its own
+	@test -x .venv-langchain/bin/python || { $(PYTHON) -m venv .venv-langchain && .venv-langchain/bin/python -m pip install -q langchain-huggingface==1.2.1 numpy aiohttp; }
+	@exec env LANGCHAIN_PYTHON="$(CURDIR)/.venv-langchain/bin/python" $(PY) -m pytest tests/embedding_service/integration/test_clients.py -k langchain
+
 check: .venv/dev.stamp ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -52,7 +58,7 @@ constraints: ## make constraints.txt anew from a clean install of the dev extra
 	mv constraints.new constraints.txt && rm -rf .venv-constraints
 
 clean: ## remove the environment and this checkout's index
-	rm -rf .venv .data .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-langchain .data .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }

@@ -1,13 +1,15 @@
 """HTTP only: TEI's inference routes. What each body asks for, and which of them the root means for this model."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from embedding_service.core.model import Kind
 from embedding_service.features.embedding.schemas import EmbedRequest, body_schema, read, validated
 from embedding_service.features.embedding.schemas_tasks import (
     DecodeRequest,
@@ -23,6 +25,7 @@ from embedding_service.features.embedding.tasks import Answer, TaskService
 from embedding_service.features.embedding.wire import compute_headers, counted, json_response, while_connected
 
 _Body = TypeVar("_Body", bound=BaseModel)
+Work = Callable[[], Coroutine[Any, Any, Answer]]
 
 
 class Tasks:
@@ -79,7 +82,7 @@ def tasks_router(service: EmbeddingService, task: str | None) -> APIRouter:
     router = APIRouter(tags=["text-embeddings-inference"])
     tasks = Tasks(service)
 
-    def route(path: str, model: type[_Body], do: Callable[[_Body], Awaitable[Answer]], summary: str) -> None:
+    def route(path: str, model: type[_Body], do: Callable[[_Body], Coroutine[Any, Any, Answer]], summary: str) -> None:
         async def endpoint(request: Request) -> Response:
             return await _answered(request, do(await read(request, model)))
 
@@ -116,6 +119,9 @@ def tasks_router(service: EmbeddingService, task: str | None) -> APIRouter:
     @router.post("/vertex", summary="Several bodies of the other routes", openapi_extra=body_schema(VertexRequest))
     async def vertex(request: Request) -> Response:
         body = await read(request, VertexRequest)
+        if body.instances:
+            service.encoder.check_count(len(body.instances), "instances")
+        # All are read before the first begins: one that is wrong refuses them all.
         works = [_instance(tasks, service.model().spec.kind, instance) for instance in body.instances]
         answers = await while_connected(request, _together(works))
         return json_response({"predictions": [answer.value for answer in answers]})
@@ -123,23 +129,28 @@ def tasks_router(service: EmbeddingService, task: str | None) -> APIRouter:
     return router
 
 
-async def _answered(request: Request, work: Any) -> Response:
+async def _answered(request: Request, work: Coroutine[Any, Any, Answer]) -> Response:
     answer = await while_connected(request, work)
     return json_response(answer.value, compute_headers(answer))
 
 
-async def _together(works: list[Any]) -> list[Answer]:
-    return list(await asyncio.gather(*works))
+async def _together(works: list[Work]) -> list[Answer]:
+    """All answers, or the first failure after all have ended, so that none runs on for nobody."""
+    done = await asyncio.gather(*(work() for work in works), return_exceptions=True)
+    for answer in done:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in done if isinstance(answer, Answer)]
 
 
-def _instance(tasks: Tasks, kind: str, instance: Any) -> Any:
+def _instance(tasks: Tasks, kind: Kind, instance: Any) -> Work:
     """The work that an instance of /vertex asks for: a reranking where it reads as one, else what the model is for."""
     try:
-        return tasks.rerank(RerankRequest.model_validate(instance))
+        return partial(tasks.rerank, RerankRequest.model_validate(instance))
     except ValidationError:
         pass
     if kind in {"classifier", "reranker"}:
-        return tasks.predict(validated(instance, PredictRequest))
+        return partial(tasks.predict, validated(instance, PredictRequest))
     if kind == "splade":
-        return tasks.embed_sparse(validated(instance, InputsRequest))
-    return tasks.embed(validated(instance, EmbedRequest))
+        return partial(tasks.embed_sparse, validated(instance, InputsRequest))
+    return partial(tasks.embed, validated(instance, EmbedRequest))

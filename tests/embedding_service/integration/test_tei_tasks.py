@@ -427,6 +427,10 @@ def test_vertex_answers_each_instance_by_what_it_is(http: httpx.Client, reranker
 def test_vertex_refuses_an_instance_that_is_nothing(http: httpx.Client) -> None:
     answer = http.post("/vertex", json={"instances": [{"inputs": "a"}, {"input": "a"}]})
     assert (answer.status_code, answer.json()["error_type"]) == (422, "Validation")
+    answer = http.post("/vertex", json={"instances": [{"inputs": "a"}, {"inputs": ""}]})
+    assert (answer.status_code, answer.json()["error_type"]) == (400, "Empty")
+    answer = http.post("/vertex", json={"instances": [{"inputs": "a"}] * 65})
+    assert (answer.status_code, "batch size 65" in answer.json()["error"]) == (422, True)
 
 
 # --- the tokenizer fails, the key, the default prompt

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from embedding_service.backends.base import BackendFailed, Batch, TokenIds, Vectors
+from embedding_service.backends.base import BackendFailed, Batch, Task, TokenIds, Vectors
 from embedding_service.features.embedding.metrics import TeiMetrics
 from embedding_service.features.embedding.scheduler import Scheduler, micro_batches
 
@@ -156,3 +156,30 @@ async def test_stopping_ends_whoever_still_waits(make: MakeScheduler) -> None:
     await scheduler.stop()
     ended = await asyncio.gather(running, waiting, return_exceptions=True)
     assert [type(outcome) for outcome in ended] == [asyncio.CancelledError] * 2
+
+
+async def test_token_vectors_come_back_in_the_order_of_the_texts(registry: CollectorRegistry) -> None:
+    """A row a token: of texts of 1 to 4 tokens, which are computed shortest first and two at a time."""
+    inputs = [[30, 31, 32, 33], [10], [20, 21], [40, 41, 42]]
+    asked: list[tuple[str, int]] = []
+
+    def each_token(task: Task, batch: Batch) -> Vectors:
+        asked.append((task, len(batch.ids)))
+        return np.array([[id_] for ids in batch.ids for id_ in ids], np.float32)
+
+    scheduler = Scheduler(each_token, 4, TeiMetrics(registry))
+    found = await scheduler.run("embed_all", Batch(inputs))
+    await scheduler.stop()
+    assert found.rows[:, 0].tolist() == [30, 31, 32, 33, 10, 20, 21, 40, 41, 42]
+    assert asked == [("embed_all", 2), ("embed_all", 1), ("embed_all", 1)]
+
+
+async def test_the_second_text_of_a_pair_stays_with_its_pair(registry: CollectorRegistry) -> None:
+    def places(task: Task, batch: Batch) -> Vectors:
+        assert batch.second is not None
+        return np.array(list(zip(map(len, batch.ids), batch.second, strict=True)), np.float32)
+
+    scheduler = Scheduler(places, 4, TeiMetrics(registry))
+    found = await scheduler.run("predict", Batch([[1] * 4, [1], [1] * 2, [1] * 3], [3, 1, 1, 2]))
+    await scheduler.stop()
+    assert found.rows.tolist() == [[4, 3], [1, 1], [2, 1], [3, 2]]
