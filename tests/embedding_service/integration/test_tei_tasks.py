@@ -1,7 +1,10 @@
 """TEI's routes beside /embed, over HTTP: what each kind of model answers, and what it refuses in TEI's words."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -483,3 +486,61 @@ def test_a_default_prompt_is_put_before_texts_that_name_none(
         assert openai["data"][0]["embedding"] == by_hand[0]
         identities = [answered(client.get("/info"))["identity"] for client in clients]
         assert identities[0] != identities[1]
+
+
+# --- the door, and a backend that can do less
+
+
+class Held:
+    """A reranker whose every score is 1, given when it may."""
+
+    name, dim, tasks = "held", 1, frozenset({"predict"})
+
+    def __init__(self) -> None:
+        self.entered, self.may_finish = threading.Event(), threading.Event()
+
+    def run(self, task: Any, batch: Any) -> Any:
+        self.entered.set()
+        assert self.may_finish.wait(30)
+        return np.ones((len(batch.ids), 1), np.float32)
+
+
+def test_each_text_of_a_reranking_takes_a_permit_and_gives_it_back(
+    make_settings: MakeSettings, onnx_model: LoadedModel
+) -> None:
+    spec = replace(onnx_model.spec, kind="reranker", id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0})
+    backend = Held()
+    settings = make_settings(max_concurrent_requests=3, max_client_batch_size=3)
+    app = create_app(settings, load=lambda _: LoadedModel(spec, onnx_model.tokenizer, backend))
+    with live(app) as url, httpx.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(1) as pool:
+        wait_until_ready(url)
+        body = {"query": "a", "texts": ["b", "c"]}
+        first = pool.submit(client.post, "/rerank", json=body)
+        assert backend.entered.wait(30)
+        for path, refused_body in (("/rerank", body), ("/predict", {"inputs": [["a"], ["b", "c"]]})):
+            refused = client.post(path, json=refused_body)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1"), path
+            assert refused.json()["error_type"] == "Overloaded"
+            assert refused.json()["error"].startswith("Model is overloaded")
+        assert answered(client.post("/tokenize", json={"inputs": ["a", "b", "c"]}))  # which takes no permit, as in TEI
+        backend.may_finish.set()
+        assert first.result().status_code == 200
+        assert answered(client.post("/rerank", json={"query": "a", "texts": ["b", "c", "d"]}))
+
+
+def test_embed_all_is_424_where_the_backend_has_no_token_vectors(
+    make_settings: MakeSettings, onnx_model: LoadedModel
+) -> None:
+    class Pooled:
+        name, dim, tasks = "table", 384, frozenset({"embed"})
+
+        def run(self, task: Any, batch: Any) -> Any:
+            return np.ones((len(batch.ids), 384), np.float32)
+
+    model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Pooled())
+    with live(create_app(make_settings(), load=lambda _: model)) as url:
+        wait_until_ready(url)
+        answer = httpx.post(f"{url}/embed_all", json={"inputs": "a"})
+        assert (answer.status_code, answer.json()["error_type"]) == (424, "Backend")
+        assert "`embed_all` is not available for the table backend" in answer.json()["error"]
+        assert len(answered(httpx.post(f"{url}/embed", json={"inputs": "a"}))[0]) == 384
