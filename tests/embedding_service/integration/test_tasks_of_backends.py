@@ -147,6 +147,20 @@ def test_a_classifier_that_is_no_bert_is_run_by_torch(folders: Folders, load: Ca
         load(folder, "onnx")
 
 
+def test_the_window_of_a_roberta_leaves_out_the_rows_before_its_first_position(
+    folders: Folders, load: Callable[..., LoadedModel]
+) -> None:
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    config = RobertaConfig(**BERT, pad_token_id=1, type_vocab_size=1, num_labels=1)
+    folder = save(folders.root / "roberta", folders.tokenizer, RobertaForSequenceClassification(config))
+    loaded = load(folder)
+    assert (loaded.spec.kind, loaded.spec.max_tokens) == ("reranker", 62)
+    # A whole window, and a pair: it knows one token type only, and must not be given another.
+    found = loaded.backend.run("predict", loaded.tokenizer.encode_pairs([["word " * 100], ["a", "b"]], "right"))
+    assert np.isfinite(found).all()
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_batch_over_the_position_table_is_a_failure_of_the_classifier(
     folders: Folders, load: Callable[..., LoadedModel], backend: str

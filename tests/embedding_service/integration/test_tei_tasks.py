@@ -140,7 +140,15 @@ def test_rerank_cuts_the_side_that_is_asked_for(reranker: httpx.Client) -> None:
         body = {"query": "q", "texts": ["alpha " * 70 + "omega " * 70, "alpha " * 70, "omega " * 70], **fields}
         return {rank["index"]: rank["score"] for rank in answered(reranker.post("/rerank", json=body))}
 
+    # Longer than is tokenised at all (125 characters a token for each part of a pair): its end is kept nevertheless.
+    (huge,) = answered(
+        reranker.post(
+            "/rerank",
+            json={"query": "q", "texts": ["alpha " * 3_000 + "omega " * 70], "truncation_direction": "left"},
+        )
+    )
     right, left = scores(), scores(truncation_direction="Left")
+    assert huge["score"] == pytest.approx(left[2], abs=1e-5)
     assert right[0] == pytest.approx(right[1], abs=1e-5)
     assert left[0] == pytest.approx(left[2], abs=1e-5)
     assert right[1] != pytest.approx(right[2], abs=1e-3)
@@ -544,3 +552,28 @@ def test_embed_all_is_424_where_the_backend_has_no_token_vectors(
         assert (answer.status_code, answer.json()["error_type"]) == (424, "Backend")
         assert "`embed_all` is not available for the table backend" in answer.json()["error"]
         assert len(answered(httpx.post(f"{url}/embed", json={"inputs": "a"}))[0]) == 384
+
+
+PATHS = ["/", "/embed", "/embed_all", "/embed_sparse", "/similarity", "/predict", "/rerank", "/tokenize", "/decode"]
+ODD: list[Any] = [
+    {"inputs": {"a": 1}, "ids": {"a": 1}, "query": {}, "texts": {}, "instances": {}},
+    {"inputs": [[[1]]], "ids": [[[1]]], "query": "a", "texts": [["a"]], "instances": [[1]]},
+    {"inputs": [None], "ids": [None], "query": None, "texts": [None], "instances": [None]},
+    {"inputs": [["a", None]], "ids": [1, [2]], "query": "a", "texts": ["a"], "truncate": "yes", "instances": ["a"]},
+    {"inputs": [True], "ids": [True], "query": "a", "texts": ["a"], "raw_scores": 1, "instances": [{}]},
+    {"inputs": "\x00", "ids": [4294967295], "query": "\x00", "texts": ["\x00"], "instances": [{"inputs": [[]]}]},
+    {"inputs": [4294967295], "ids": [[0], []], "query": "", "texts": [""], "instances": [{"query": "a", "texts": 1}]},
+    {"inputs": {"source_sentence": "\x00", "sentences": ["\x00", ""]}, "parameters": {"truncation_direction": 1}},
+    {"inputs": {"source_sentence": "", "sentences": [""]}, "parameters": None, "ids": [[-1]], "texts": []},
+    {"inputs": "\U0001f680" * 20_000, "query": "\U0001f680" * 20_000, "texts": ["\U0001f680" * 20_000]},
+]
+
+
+@pytest.mark.parametrize("kind", ["embedding", "reranker", "splade"])
+@pytest.mark.parametrize("path", [*PATHS, "/vertex", "/invocations"])
+def test_no_odd_body_is_a_500(serve: Serve, http: httpx.Client, kind: str, path: str) -> None:
+    client = http if kind == "embedding" else serve(kind)
+    for body in [*ODD, [], "a", None, 7]:
+        answer = client.post(path, json=body)
+        assert answer.status_code in {200, 400, 422, 424}, (answer.status_code, body)
+        assert answer.status_code == 200 or set(answer.json()) == {"error", "error_type"}
