@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from embedding_service.backends.base import ModelError
 from embedding_service.backends.load import LoadedModel, load_model
 from embedding_service.backends.tokenizer import TextTokenizer
 from embedding_service.main import create_app
@@ -494,6 +495,28 @@ def test_a_default_prompt_is_put_before_texts_that_name_none(
         assert openai["data"][0]["embedding"] == by_hand[0]
         identities = [answered(client.get("/info"))["identity"] for client in clients]
         assert identities[0] != identities[1]
+
+
+def test_a_default_prompt_is_named_or_given_and_must_be_one_of_the_model(make_settings: MakeSettings) -> None:
+    with pytest.raises(ModelError, match="DEFAULT_PROMPT_NAME is 'query', which is not a prompt of the model"):
+        load_model(make_settings(default_prompt_name="query"))
+    with pytest.raises(ValueError, match="not both"):
+        make_settings(default_prompt_name="query", default_prompt="find: ")
+
+
+def test_a_default_prompt_is_put_before_single_texts_and_refused_for_pairs(serve: Serve) -> None:
+    plain, prompted = serve("classifier"), serve("classifier", default_prompt="find: ")
+    by_hand = answered(plain.post("/predict", json={"inputs": "find: a"}))
+    assert answered(prompted.post("/predict", json={"inputs": "a"})) == by_hand
+    refused = prompted.post("/predict", json={"inputs": ["a", "b"]})
+    assert (refused.status_code, "DEFAULT_PROMPT" in refused.json()["error"]) == (422, True)
+
+
+def test_every_route_of_tei_is_in_the_openapi_document_with_its_body(http: httpx.Client) -> None:
+    paths = answered(http.get("/openapi.json"))["paths"]
+    posts = {path for path, methods in paths.items() if "requestBody" in methods.get("post", {})}
+    assert posts >= {*PATHS[1:], "/vertex", "/v1/embeddings"}
+    assert {"/info", "/health"} <= set(paths)
 
 
 # --- the door, and a backend that can do less
