@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from embedding_service.backends.base import ModelError
 from embedding_service.backends.load import LoadedModel, load_model
-from embedding_service.backends.tokenizer import TextTokenizer
+from embedding_service.backends.tokenizer import load_tokenizer
 from embedding_service.main import create_app
 from tests.embedding_service.conftest import MakeSettings, wait_until_ready
 from tests.embedding_service.made_models import BERT, save
@@ -449,11 +449,13 @@ def test_vertex_refuses_an_instance_that_is_nothing(http: httpx.Client) -> None:
 
 
 def test_a_text_that_the_tokenizer_cannot_take_is_422_tokenizer(
-    make_settings: MakeSettings, onnx_model: LoadedModel
+    make_settings: MakeSettings, onnx_model: LoadedModel, tmp_path: Path
 ) -> None:
     knows_one_word = Tokenizer(models.WordLevel({"lock": 5}, unk_token="[UNK]"))
     knows_one_word.pre_tokenizer = pre_tokenizers.Whitespace()
-    model = LoadedModel(onnx_model.spec, TextTokenizer(onnx_model.spec, knows_one_word), onnx_model.backend)
+    knows_one_word.save(str(tmp_path / "tokenizer.json"))
+    spec = replace(onnx_model.spec, folder=tmp_path)
+    model = LoadedModel(spec, load_tokenizer(spec), onnx_model.backend)
     with live(create_app(make_settings(), load=lambda _: model)) as url, httpx.Client(base_url=url) as client:
         wait_until_ready(url)
         assert client.post("/embed", json={"inputs": "lock"}).status_code == 200
