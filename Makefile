@@ -28,8 +28,8 @@ run: .venv/run.stamp ## start all, index [REPO=.], search and answer [QUESTION="
 	@exec env DATA_DIR="$(DATA_DIR)" $(BIN)/code-assistant up --repo "$$REPO" --question "$$QUESTION" $(if $(ONCE),--once)
 
 # A part of the tests covers a part of the code: with ARGS no coverage is asked for, only told.
-test: .venv/dev.stamp ## every test, with branch coverage by service [ARGS="-k chunk"]
-	@exec $(PY) -m pytest -p tests.support.coverage_by_service --cov --cov-branch --cov-report= --cov-by-service$(if $(ARGS),=0) $(ARGS)
+test: .venv/dev.stamp .venv/langchain.stamp ## every test, with branch coverage by service [ARGS="-k chunk"]
+	@exec env LANGCHAIN_PYTHON="$(CURDIR)/.venv/langchain/bin/python" $(PY) -m pytest -p tests.support.coverage_by_service --cov --cov-branch --cov-report= --cov-by-service$(if $(ARGS),=0) $(ARGS)
 
 check: .venv/dev.stamp ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -84,4 +84,11 @@ COMPILE = env -u PYTHONDONTWRITEBYTECODE $(PY) -c \
 	$(PIP) -c constraints.txt -e '.[dev]'; \
 	$(PY) -m tests.support.browser || true; \
 	echo "set up in $$(( $$(date +%s) - start )) s" >&2
+	@touch $@
+
+# LangChain's client wants huggingface-hub<2, which this project's environment cannot have: it gets one of its own. From
+# 1.2.2 on it refuses every URL, so that 1.2.1 is the last that can be pointed at a server of one's own, TEI or this.
+.venv/langchain.stamp: | .venv/dev.stamp
+	@$(PY) -m venv .venv/langchain
+	@.venv/langchain/bin/python -m pip install -q --disable-pip-version-check langchain-huggingface==1.2.1 numpy aiohttp
 	@touch $@

@@ -3,15 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from embedding_service.core.settings import EmbeddingSettings
 from embedding_service.engine.process import WorkerProcess
 from embedding_service.features.embedding.envelopes import tei_envelope
 from embedding_service.features.embedding.host import MakeEngine
 from embedding_service.features.embedding.metrics import TeiMetrics
-from embedding_service.features.embedding.router import openai_router, tei_router
+from embedding_service.features.embedding.router import health_router, openai_router, tei_router
+from embedding_service.features.embedding.router_tasks import tasks_router
 from embedding_service.features.embedding.service import EmbeddingService
+from embedding_service.features.embedding.wire import require_key
 from service_kit.app import create_service
 from service_kit.browsers import AllowedHosts
 from service_kit.health import Check
@@ -22,8 +24,8 @@ def create_app(settings: EmbeddingSettings | None = None, *, make_engine: MakeEn
     """The app. settings: read from the environment where None. make_engine: a worker process where None."""
     chosen = settings or EmbeddingSettings()
     metrics = HttpMetrics("embedding_service")
-    tei_metrics = TeiMetrics(metrics.registry)
-    service = EmbeddingService(chosen, make_engine or (lambda: WorkerProcess(chosen)), tei_metrics, metrics.registry)
+    make = make_engine or (lambda: WorkerProcess(chosen))
+    service = EmbeddingService(chosen, make, TeiMetrics(metrics.registry), metrics.registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -44,6 +46,8 @@ def create_app(settings: EmbeddingSettings | None = None, *, make_engine: MakeEn
         envelope=tei_envelope,
         description="Texts in, unit vectors out, by the routes of text-embeddings-inference and OpenAI.",
     )
-    app.include_router(tei_router(service, tei_metrics))
-    app.include_router(openai_router(service, tei_metrics))
+    app.include_router(health_router(service))
+    guarded = [Depends(require_key(chosen.embedding_api_key))]
+    for router in (tasks_router(service, chosen.task), tei_router(service), openai_router(service)):
+        app.include_router(router, dependencies=guarded)
     return app

@@ -1,12 +1,13 @@
 """The one contract of all backends, and how their failures are called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedding_service.core.model import Kind
 from service_kit.errors import Upstream
 
 Vectors = NDArray[np.float32]
@@ -15,12 +16,21 @@ TokenIds = Sequence[int]
 # What a model may be asked for; the words are TEI's routes. Which of them it can do is the backend's `tasks`.
 Task = Literal["embed", "embed_all", "embed_sparse", "predict"]
 
+# What a model of each kind is for; its backend can do this at least.
+MAIN_TASK: Mapping[Kind, Task] = {
+    "embedding": "embed",
+    "splade": "embed_sparse",
+    "classifier": "predict",
+    "reranker": "predict",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """n sequences of token ids, special tokens included, each of 1 to max_tokens ids in [0, vocab_size).
 
-    second: for pairs of texts, where the second one begins in each sequence (its token type is 1); None: no pairs.
+    second: where the second text of a pair begins in each sequence, by its token type, which is 1 from there on; the
+    sequence's length where it has no second one. None: no pairs.
     """
 
     ids: Sequence[TokenIds]
@@ -78,3 +88,9 @@ def pad(batch: Sequence[TokenIds], pad_id: int) -> tuple[NDArray[np.int64], NDAr
     for row, ids in zip(padded, batch, strict=True):
         row[: len(ids)] = ids
     return padded, lengths
+
+
+def token_rows(hidden: NDArray[np.float32], lengths: NDArray[np.int32]) -> Vectors:
+    """(n, longest, dim) -> (sum of lengths, dim): the rows of real tokens, one sequence after the other."""
+    rows: Vectors = hidden[np.arange(hidden.shape[1]) < lengths[:, None]]
+    return rows

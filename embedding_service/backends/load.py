@@ -4,10 +4,10 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embedding_service.backends.base import Backend, Batch, ModelError, UnsupportedModel
+from embedding_service.backends.base import MAIN_TASK, Backend, ModelError, UnsupportedModel
 from embedding_service.backends.folder import read_spec
 from embedding_service.backends.onnx_runtime import OnnxBackend, load_onnx
 from embedding_service.backends.resolve import resolve
@@ -42,7 +42,7 @@ def load_model(settings: EmbeddingSettings, progress: Progress | None = None) ->
     progress: told, in words, what takes longer than a few seconds.
     """
     started = time.perf_counter()
-    spec = read_spec(resolve(settings.embedding_model))
+    spec = _prompted(read_spec(resolve(settings.embedding_model), settings.pooling or ""), settings)
     threads = settings.embedding_threads or _cores()
     backend: Backend
     if settings.embedding_backend == "static":
@@ -58,10 +58,20 @@ def load_model(settings: EmbeddingSettings, progress: Progress | None = None) ->
     details = backend.details if isinstance(backend, OnnxBackend) else {}
     loaded = LoadedModel(spec, load_tokenizer(spec), backend, threads, settings.dtype, details)
     # Ready means that it has embedded: what a first inference sets up, or breaks, belongs to the start.
-    loaded.backend.run("embed", Batch(loaded.tokenizer.encode(["ready"], "right")))
+    loaded.backend.run(MAIN_TASK[spec.kind], loaded.tokenizer.encode_pairs([["ready"]], "right"))
     took_s = round(time.perf_counter() - started, 2)
     _log.info("model loaded", extra={"model": spec.name, "backend": loaded.backend.name, "took_s": took_s})
     return loaded
+
+
+def _prompted(spec: ModelSpec, settings: EmbeddingSettings) -> ModelSpec:
+    """The specification with the default prompt of the settings, where they have one; the model's own otherwise."""
+    name = settings.default_prompt_name
+    if name and name not in spec.prompts:
+        known = ", ".join(sorted(spec.prompts)) or "none"
+        raise ModelError(f"DEFAULT_PROMPT_NAME is {name!r}, which is not a prompt of the model; it has: {known}")
+    prompt = spec.prompts[name] if name else settings.default_prompt
+    return spec if prompt is None else replace(spec, default_prompt=prompt)
 
 
 def _backend(spec: ModelSpec, settings: EmbeddingSettings) -> Backend:

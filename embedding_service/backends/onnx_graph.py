@@ -1,18 +1,17 @@
 """Writes the ONNX graph of a BERT-like model from its safetensors, with onnx's own helpers and without torch.
 
 The graph takes input_ids (n, s) int64, padded on the right, and lengths (n,) int32, and gives vectors (n, dim) float32,
-pooled and not normalised. Between embedding and pooling the tokens are rows (n s, hidden) of one matrix. Attention is
+pooled and not normalised, and as a second output the hidden states (n, s, dim). Models for other tasks have another
+head, in onnx_heads. Between embedding and pooling the tokens are rows (n s, hidden) of one matrix. Attention is
 ONNX Runtime's fused operator. Its SkipLayerNormalization is left alone: it adds with one accumulator and takes 13 % of
 the time, where LayerNormalization takes 2; its optimiser, which looks for the pattern in sequences, leaves rows alone.
 Source: Devlin et al. 2018, post-layer-norm; weights by the names of Hugging Face's BertModel.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -20,15 +19,6 @@ from embedding_service.backends.onnx_weights import Array, Tensors, WeightsFile
 from embedding_service.core.model import ModelSpec
 
 FUSED = "com.microsoft"
-
-
-def write_graph(spec: ModelSpec, folder: Path) -> None:
-    """Write model.onnx and, beside it, its weights (mapped by ONNX Runtime, not copied) into an existing folder.
-
-    spec: one that onnx_runtime.check_supported lets through. Fails with UnsupportedModel where a weight is missing.
-    """
-    with WeightsFile(folder) as file:
-        onnx.save_model(GraphWriter(spec, file).model(), str(folder / "model.onnx"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +52,13 @@ class GraphWriter:
         hidden = self._rows(self._embeddings(), "embedding_rows")
         for layer in range(self._sizes.layers):
             hidden = self._layer(f"encoder.layer.{layer}", hidden)
-        self._pool(self._sequences(hidden, "last_hidden"))
-        graph = helper.make_graph(
-            self._nodes,
-            "sentence_embedding",
-            [
-                helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", "s"]),
-                helper.make_tensor_value_info("lengths", TensorProto.INT32, ["n"]),
-            ],
-            [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", self._sizes.hidden])],
-            self._initializers,
-        )
+        inputs = [
+            helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", "s"]),
+            helper.make_tensor_value_info("lengths", TensorProto.INT32, ["n"]),
+            *self._more_inputs(),
+        ]
+        outputs = self._head(self._sequences(hidden, "last_hidden"))
+        graph = helper.make_graph(self._nodes, "sentence_embedding", inputs, outputs, self._initializers)
         # IR 10 and opset 20 are read by every ONNX Runtime since 1.18.
         opsets = [helper.make_opsetid("", 20), helper.make_opsetid(FUSED, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10)
@@ -84,9 +70,24 @@ class GraphWriter:
         zero = self._constant("zero", np.array([0], np.int64))
         length = self._node("Shape", ["input_ids"], "sequence_length", start=1, end=2)
         rows = self._node("Slice", [positions, zero, length], "position_rows")
-        summed = self._node("Add", [self._words(), rows], "embedded")
+        summed = self._typed(self._node("Add", [self._words(), rows], "embedded"))
         scale, shift = self._pair("embeddings.LayerNorm")
         return self._node("LayerNormalization", [summed, scale, shift], "hidden", epsilon=self._sizes.eps)
+
+    def _typed(self, summed: str) -> str:
+        """The summed embeddings (n, s, hidden), changed where there is more than one segment."""
+        return summed
+
+    def _more_inputs(self) -> list[Any]:
+        return []
+
+    def _head(self, hidden: str) -> list[Any]:
+        """What the graph gives, from the last hidden states (n, s, hidden)."""
+        self._pool(hidden)
+        return [
+            helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", self._sizes.hidden]),
+            helper.make_tensor_value_info(hidden, TensorProto.FLOAT, ["n", "s", self._sizes.hidden]),
+        ]
 
     def _words(self) -> str:
         return self._node("Gather", [self._weight("embeddings.word_embeddings.weight"), "input_ids"], "word_rows")
@@ -139,16 +140,24 @@ class GraphWriter:
             self._node("Gather", [hidden, self._constant("first", np.array(0, np.int64))], "vectors", axis=1)
             return
         # mean = (1 / length where a token is, else 0) (n, 1, s) @ hidden (n, s, dim)
-        zero, one = (self._constant(name, np.array(value, np.int64)) for name, value in (("from", 0), ("step", 1)))
-        end = self._node("Squeeze", ["sequence_length"], "end")
-        columns = self._node("Range", [zero, end, one], "columns")
+        is_token, lengths = self._before("lengths")
         axis = self._constant("axis", np.array([1], np.int64))
-        lengths = self._node("Unsqueeze", ["lengths", axis], "length_column")  # (n, 1)
-        is_token = self._node("Less", [columns, self._node("Cast", [lengths], "lengths64", to=TensorProto.INT64)], "is")
         ones = self._node("Cast", [is_token], "mask", to=TensorProto.FLOAT)
         share = self._node("Div", [ones, self._node("Cast", [lengths], "counts", to=TensorProto.FLOAT)], "share")
         means = self._node("MatMul", [self._node("Unsqueeze", [share, axis], "shares"), hidden], "means")
         self._node("Squeeze", [means, axis], "vectors")
+
+    def _before(self, bounds: str) -> tuple[str, str]:
+        """Which columns lie before the bound of their row: (n, s) bool, and the bounds as a column (n, 1)."""
+        start, step = (
+            self._constant(f"{bounds}.{name}", np.array(value, np.int64)) for name, value in (("from", 0), ("step", 1))
+        )
+        end = self._node("Squeeze", ["sequence_length"], f"{bounds}.end")
+        columns = self._node("Range", [start, end, step], f"{bounds}.columns")
+        axis = self._constant(f"{bounds}.axis", np.array([1], np.int64))
+        column = self._node("Unsqueeze", [bounds, axis], f"{bounds}.column")
+        wide = self._node("Cast", [column], f"{bounds}.int64", to=TensorProto.INT64)
+        return self._node("Less", [columns, wide], f"{bounds}.before"), column
 
     def _pair(self, norm: str) -> tuple[str, str]:
         return self._weight(f"{norm}.weight"), self._weight(f"{norm}.bias")

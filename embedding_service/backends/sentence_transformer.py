@@ -2,60 +2,130 @@
 
 from typing import TYPE_CHECKING, Any
 
-from embedding_service.backends.base import BackendFailed, Batch, ModelError, Task, Vectors, pad
+import numpy as np
+from numpy.typing import NDArray
+
+from embedding_service.backends.base import (
+    MAIN_TASK,
+    Backend,
+    BackendFailed,
+    Batch,
+    ModelError,
+    Task,
+    Vectors,
+    pad,
+    token_rows,
+)
 from embedding_service.core.model import ModelSpec
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    import torch
+    from sentence_transformers import SentenceTransformer, SparseEncoder
+    from transformers import PreTrainedModel
+
+NAME = "sentence_transformers"
 
 
 class SentenceTransformersBackend:
     """Runs the model's own modules, all but a closing Normalize: vectors leave a backend as they are pooled."""
 
-    name = "sentence_transformers"
-    tasks: frozenset[Task] = frozenset({"embed"})
+    name = NAME
 
-    def __init__(self, spec: ModelSpec, model: "SentenceTransformer"):
+    def __init__(self, spec: ModelSpec, model: "SentenceTransformer | SparseEncoder"):
         """model: loaded, in evaluation mode."""
         self._spec = spec
         self._modules: list[Any] = [module for module in model if type(module).__name__ != "Normalize"]
         self._device = model.device
-        self.dim = int(model.get_embedding_dimension() or 0)
+        main = MAIN_TASK[spec.kind]
+        self.tasks: frozenset[Task] = frozenset({main, "embed_all"} if main == "embed" else {main})
+        self.dim = spec.vocab_size if spec.kind == "splade" else int(model.get_embedding_dimension() or 0)
 
     def run(self, task: Task, batch: Batch) -> Vectors:
         """Rows of float32; see Backend.run."""
         import torch
 
-        ids, lengths = pad(batch.ids, self._spec.pad_id)
-        mask = torch.arange(ids.shape[1])[None, :] < torch.from_numpy(lengths)[:, None]
         # No token types: MPNet and RoBERTa know none, and BERT's default is the zeros that one text has.
-        features: dict[str, Any] = {
-            "input_ids": torch.from_numpy(ids).to(self._device),
-            "attention_mask": mask.long().to(self._device),
-        }
+        ids, mask, lengths = _tensors(batch, self._spec.pad_id, self._device)
+        features: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        # The first module is the transformer, whose token embeddings are the hidden states before any pooling.
+        modules = self._modules[:1] if task == "embed_all" else self._modules
         try:
             with torch.inference_mode():
-                for module in self._modules:
+                for module in modules:
                     features = module(features)
-                vectors: Vectors = features["sentence_embedding"].float().cpu().numpy()
+                if task == "embed_all":
+                    return token_rows(_array(features["token_embeddings"]), lengths)
+                return _array(features["sentence_embedding"])
         except RuntimeError as exc:
             raise BackendFailed(f"sentence_transformers failed on {len(batch.ids)} texts: {exc}") from exc
-        return vectors
 
 
-def load_sentence_transformers(spec: ModelSpec) -> SentenceTransformersBackend:
+class ClassifierBackend:
+    """Runs a sequence classification model by transformers: raw logits, as a CrossEncoder has before its activation."""
+
+    name = NAME
+    tasks: frozenset[Task] = frozenset({"predict"})
+
+    def __init__(self, spec: ModelSpec, model: "PreTrainedModel"):
+        """model: loaded, in evaluation mode."""
+        self._spec = spec
+        self._model = model
+        self._has_types = int(spec.config.get("type_vocab_size") or 0) > 1
+        self.dim = len(spec.id2label)
+
+    def run(self, task: Task, batch: Batch) -> Vectors:
+        """Logits, (n, labels); see Backend.run."""
+        import torch
+
+        ids, mask, lengths = _tensors(batch, self._spec.pad_id, self._model.device)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._has_types:
+            second = lengths if batch.second is None else np.asarray(batch.second, np.int32)
+            types = np.arange(ids.shape[1]) >= second[:, None]
+            inputs["token_type_ids"] = torch.from_numpy(types).long().to(self._model.device) * mask
+        try:
+            with torch.inference_mode():
+                return _array(self._model(**inputs).logits)
+        except (RuntimeError, IndexError) as exc:
+            raise BackendFailed(f"transformers failed on {len(batch.ids)} texts: {exc}") from exc
+
+
+def load_sentence_transformers(spec: ModelSpec) -> Backend:
     """Load the model of `spec`. Fails with ModelError, which names the extra to install."""
     try:
+        import sentence_transformers
         import torch
-        from sentence_transformers import SentenceTransformer
+        import transformers
     except ImportError as exc:
         raise ModelError(
             f"model {spec.name!r} needs sentence_transformers and torch, which are not installed; run: make setup-torch"
         ) from exc
     torch.set_num_threads(1)  # of each thread that asks; see onnx_runtime
+    folder = str(spec.folder)
+    # Half-precision weights would be run as such: float32 is what an identity promises.
     try:
-        model = SentenceTransformer(str(spec.folder), local_files_only=True)
+        if spec.kind in {"classifier", "reranker"}:
+            model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+            return ClassifierBackend(spec, model.float().eval())
+        encoder = (
+            sentence_transformers.SparseEncoder if spec.kind == "splade" else sentence_transformers.SentenceTransformer
+        )
+        return SentenceTransformersBackend(spec, encoder(folder, local_files_only=True).float().eval())
     except Exception as exc:  # transformers, safetensors and torch each raise their own
         raise ModelError(f"sentence_transformers cannot load {spec.folder}: {exc}") from exc
-    # Half-precision weights would be run as such: float32 is what an identity promises.
-    return SentenceTransformersBackend(spec, model.float().eval())
+
+
+def _tensors(
+    batch: Batch, pad_id: int, device: "torch.device"
+) -> tuple["torch.Tensor", "torch.Tensor", NDArray[np.int32]]:
+    """Padded ids (n, longest), their mask (n, longest), both int64 on the device, and the lengths (n,)."""
+    import torch
+
+    ids, lengths = pad(batch.ids, pad_id)
+    mask = torch.from_numpy(np.arange(ids.shape[1]) < lengths[:, None])
+    return torch.from_numpy(ids).to(device), mask.long().to(device), lengths
+
+
+def _array(tensor: "torch.Tensor") -> Vectors:
+    found: Vectors = tensor.float().cpu().numpy()
+    return found

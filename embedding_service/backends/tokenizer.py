@@ -7,7 +7,7 @@ from typing import Literal
 
 from tokenizers import Encoding, Tokenizer
 
-from embedding_service.backends.base import ModelError, TokenIds
+from embedding_service.backends.base import Batch, ModelError, TokenIds
 from embedding_service.core.model import ModelSpec
 
 Direction = Literal["left", "right"]
@@ -58,6 +58,27 @@ class TextTokenizer:
             ids.extend(encoding.ids for encoding in tokenizer.encode_batch_fast(group))
         return ids
 
+    def encode_pairs(self, texts: Sequence[Sequence[str]], truncate: Direction | None) -> Batch:
+        """Token ids, with special tokens, of texts (sequences of one) and pairs (of two), and where the second begins.
+
+        truncate: the longer of the two gives way, on this side, until both fit; None leaves them whole.
+        """
+        tokenizer = self._whole if truncate is None else self._cutter(truncate)
+        ids: list[TokenIds] = []
+        second: list[int] = []
+        for start in range(0, len(texts), _GROUP):
+            group = [self._pair(pair, truncate) for pair in texts[start : start + _GROUP]]
+            for encoding in tokenizer.encode_batch_fast(group):
+                ids.append(encoding.ids)
+                # Padding is off, so that types never fall back to 0: the ones are the second text, up to the end.
+                second.append(len(encoding.ids) - encoding.type_ids.count(1))
+        return Batch(ids, second)
+
+    def decode(self, ids: Sequence[TokenIds], skip_special_tokens: bool) -> list[str]:
+        """The text of each list of token ids; ids outside of the vocabulary are left out."""
+        texts: list[str] = self._whole.decode_batch(list(map(list, ids)), skip_special_tokens=skip_special_tokens)
+        return texts
+
     def tokens(self, texts: Sequence[str], add_special_tokens: bool) -> list[list[Token]]:
         """The tokens of each text, not truncated."""
         found: list[list[Token]] = []
@@ -67,12 +88,19 @@ class TextTokenizer:
             found.extend(_tokens(text, encoding) for text, encoding in zip(group, encodings, strict=True))
         return found
 
-    def _shortened(self, text: str, truncate: Direction | None) -> str:
+    def _shortened(self, text: str, truncate: Direction | None, parts: int = 1) -> str:
+        limit = self.max_chars // parts
         if truncate == "right":
-            text = text[: self.max_chars]
+            text = text[:limit]
         elif truncate == "left":
-            text = text[-self.max_chars :]
+            text = text[-limit:]
         return self._lowered(text)
+
+    def _pair(self, texts: Sequence[str], truncate: Direction | None) -> str | tuple[str, str]:
+        if len(texts) == 1:
+            return self._shortened(texts[0], truncate)
+        first, second = (self._shortened(text, truncate, 2) for text in texts)
+        return first, second
 
     def _lowered(self, text: str) -> str:
         return text.lower() if self._spec.lower_case else text

@@ -5,13 +5,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # Vectors of full-precision backends agree within 1e-4 a component, so all of them share this word in the identity.
 FULL_PRECISION = "float32"
 
 # How int8 vectors come about, by a word that changes whenever they do: it is part of their identity.
 INT8_METHOD = "fixed scales, rows scaled after GELU (1)"
+# What a model is for. A reranker is a classifier with one label, as in TEI.
+Kind = Literal["embedding", "splade", "classifier", "reranker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class ModelSpec:
     pooling: "mean", "cls", ... or "" where the folder does not say. modules: class names in order, e.g. "Transformer".
     config: the transformer's config.json. prompts: by name, put before a text.
     digest: hex SHA-256 of weights and tokenizer. lower_case: texts are lower-cased before they are tokenised.
+    id2label, label2id: of a classifier or reranker, as its config.json has them; empty for others.
     """
 
     name: str
@@ -35,6 +38,9 @@ class ModelSpec:
     lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
+    kind: Kind = "embedding"
+    id2label: Mapping[str, str] = field(default_factory=dict)
+    label2id: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def vocab_size(self) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from service_kit.settings import ServiceSettings
 
@@ -51,6 +51,26 @@ class EmbeddingSettings(ServiceSettings):
     )
     auto_truncate: bool = Field(True, description="Cut texts over the model's window where the request says nothing.")
     payload_limit: int = Field(2_000_000, gt=0, description="Largest request body, in bytes.")
+
+    pooling: Literal["splade"] | None = Field(
+        None, description="splade: use a masked language model as SPLADE, where its folder does not say so."
+    )
+    default_prompt_name: str | None = Field(
+        None, description="Prompt of the model, by its name, put before texts of requests that name none."
+    )
+    default_prompt: str | None = Field(None, description="The same by its text; one of the two at most.")
+    task: str | None = Field(
+        None, description="sentence-similarity: POST / answers similarities instead of vectors, for InferenceClient."
+    )
+    embedding_api_key: SecretStr | None = Field(
+        None, description="Bearer token that every request must carry, but for health and metrics (TEI: API_KEY)."
+    )
+
+    @model_validator(mode="after")
+    def _one_default_prompt(self) -> Self:
+        if self.default_prompt is not None and self.default_prompt_name is not None:
+            raise ValueError("set DEFAULT_PROMPT or DEFAULT_PROMPT_NAME, not both")
+        return self
 
     @model_validator(mode="after")
     def _one_full_request_fits(self) -> Self:

@@ -43,7 +43,10 @@ class Engine(Protocol):
     """One life of a model: started once, ended once. Another life is another engine."""
 
     async def start(self, progress: Callable[[str], None]) -> Ready:
-        """Load the model. progress: told what takes long. Fails with ModelError, which says what to do, or EngineEnded."""
+        """Load the model. Fails with ModelError, which says what to do, or EngineEnded.
+
+        progress: told, in words, what takes long.
+        """
         ...
 
     async def run(self, lane: Lane, task: Task, batch: Batch) -> Done:

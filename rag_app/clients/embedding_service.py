@@ -37,11 +37,13 @@ class TeiClient:
     def __init__(self, settings: RagSettings):
         """Nothing connects before the first call."""
         self._settings = settings
+        key = settings.embedding_api_key
         self._http = OutgoingClient(
             "the embedding service",
             settings.embedding_url,
             setting="EMBEDDING_URL",
             deadline_s=settings.embedding_timeout_s,
+            headers={"authorization": f"Bearer {key.get_secret_value()}"} if key is not None else None,
         )
         self._info: dict[str, Any] | None = None
         self._slots = asyncio.Semaphore(BATCHES_IN_FLIGHT)

@@ -26,6 +26,10 @@ class RagSettings(ServiceSettings):
     embedding_model: str = Field(
         "sentence-transformers/all-MiniLM-L6-v2", description="SentenceTransformers model: hub name or folder."
     )
+    embedding_api_key: SecretStr | None = Field(
+        None,
+        description="Bearer token that every request must carry, but for health and metrics (TEI: API_KEY).",
+    )
     embedding_timeout_s: float = Field(60.0, gt=0, description="Deadline of one call to the embedding service.")
 
     llm_url: str = Field("http://127.0.0.1:8002/v1", description="The LLM service, or any OpenAI-compatible server.")

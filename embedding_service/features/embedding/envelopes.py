@@ -2,10 +2,16 @@
 
 from typing import Any
 
+from embedding_service.features.embedding.failures import TokenizerFailed
 from service_kit.errors import ServiceError
 from service_kit.failures import default_envelope
 
-TEI_PATHS = frozenset({"/", "/embed", "/info", "/health", "/tokenize"})
+TEI_PATHS = frozenset(
+    {
+        *("/", "/embed", "/embed_all", "/embed_sparse", "/similarity", "/predict", "/rerank", "/tokenize", "/decode"),
+        *("/info", "/health", "/ping", "/invocations", "/vertex"),
+    }
+)
 OPENAI_PATHS = frozenset({"/v1/embeddings", "/embeddings"})
 
 # TEI knows six kinds of failure; the words of our table that it lacks go to the nearest.
@@ -13,6 +19,7 @@ _TEI_TYPES = {
     "validation": "Validation",
     "too_large": "Validation",
     "forbidden": "Validation",
+    "unauthorized": "Validation",
     "empty": "Empty",
     "overloaded": "Overloaded",
     "unavailable": "Unhealthy",
@@ -21,7 +28,7 @@ _TEI_TYPES = {
 
 def tei_envelope(path: str, error: ServiceError) -> Any:
     """The body for a failure at `path`."""
-    kind = _TEI_TYPES.get(error.code, "Backend")
+    kind = "Tokenizer" if isinstance(error, TokenizerFailed) else _TEI_TYPES.get(error.code, "Backend")
     if path in TEI_PATHS:
         return {"error": error.message, "error_type": kind}
     if path in OPENAI_PATHS:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from embedding_service.backends.base import ModelError
 from embedding_service.backends.tokenizer import TextTokenizer, load_tokenizer
-from embedding_service.core.model import identity
+from embedding_service.core.model import ModelSpec, identity
 from embedding_service.engine.base import Engine, EngineEnded, Ready
 from embedding_service.features.embedding.metrics import TeiMetrics
 from embedding_service.features.embedding.scheduler import Scheduler
@@ -37,6 +37,11 @@ class Model:
 
     ready: Ready
     tokenizer: TextTokenizer
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model's folder says."""
+        return self.ready.spec
 
     @cached_property
     def identity(self) -> str:

@@ -81,8 +81,12 @@ WireTexts = Annotated[Inputs, BeforeValidator(_parse_texts), WithJsonSchema(_TEX
 Dimensions = Annotated[StrictInt, Field(ge=1)]
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+def _direction(value: object) -> object:
+    # TEI takes these two spellings, and writes the capital one.
+    return value.lower() if value in ("Left", "Right") else value
+
+
+WireDirection = Annotated[Literal["left", "right"], BeforeValidator(_direction)]
 
 
 class EmbedRequest(BaseModel):
@@ -90,7 +94,7 @@ class EmbedRequest(BaseModel):
 
     inputs: WireInputs
     truncate: StrictBool | None = None
-    truncation_direction: Annotated[Literal["left", "right"], BeforeValidator(_lower)] = "right"
+    truncation_direction: WireDirection = "right"
     prompt_name: StrictStr | None = None
     normalize: StrictBool = True
     dimensions: Dimensions | None = None
@@ -123,6 +127,11 @@ async def read(request: Request, model: type[_Model]) -> _Model:
         body = orjson.loads(await request.body())
     except orjson.JSONDecodeError as exc:
         raise ValidationFailed(f"the body is not JSON: {exc}") from exc
+    return validated(body, model)
+
+
+def validated(body: object, model: type[_Model]) -> _Model:
+    """Parsed JSON as `model`. Fails with ValidationFailed."""
     if not isinstance(body, dict):
         raise ValidationFailed(f"the body must be a JSON object, not {type(body).__name__}")
     try:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from embedding_service.backends.load import LoadedModel
@@ -112,8 +114,10 @@ def test_a_prompt_of_the_model_is_put_before_each_text(make_settings: MakeSettin
         assert tokens == http.post("/tokenize", json={"inputs": "find: the lock"}).json()
         unknown = http.post("/embed", json={"inputs": "the lock", "prompt_name": "document"})
         assert (unknown.status_code, "it has: plain, query" in unknown.text) == (422, True)
-        with_ids = http.post("/embed", json={"inputs": [101, 102], "prompt_name": "query"})
-        assert (with_ids.status_code, "token ids" in with_ids.text) == (422, True)
+        # TEI decodes token ids, puts the prompt before them and tokenises again.
+        (ids,) = model.tokenizer.encode(["the lock"], None)
+        with_ids = vectors_of(http.post("/embed", json={"inputs": [ids, "the lock"], "prompt_name": "query"}))
+        np.testing.assert_allclose(with_ids, np.repeat(by_hand, 2, axis=0), atol=1e-6)
 
 
 def test_answers_carry_the_compute_headers_of_tei(http: httpx.Client) -> None:
@@ -137,7 +141,7 @@ def test_info_tells_the_model_the_limits_and_the_identity(http: httpx.Client) ->
 
 
 def test_health_is_200_and_empty_when_ready(http: httpx.Client) -> None:
-    for path in ("/health", "/"):
+    for path in ("/health", "/", "/ping"):
         answer = http.get(path)
         assert (answer.status_code, answer.content) == (200, b"")
 
@@ -171,9 +175,47 @@ def test_metrics_count_by_the_names_of_tei(http: httpx.Client) -> None:
         return float(lines[0].split()[-1]) if lines else 0.0
 
     names = ['te_request_count{method="batch"}', 'te_request_success{method="batch"}', "te_embed_count"]
-    names += ['te_request_failure{err="empty"}', "te_request_duration_count", "te_embed_success"]
+    names += ["te_request_duration_count", "te_embed_success", "te_embed_duration_count", "te_request_input_length_sum"]
     before = [value(name) for name in names]
     http.post("/embed", json={"inputs": ["one", "two", "three"]})
     http.post("/embed", json={"inputs": []})
-    assert [value(name) - was for name, was in zip(names, before, strict=True)] == [2, 1, 3, 1, 1, 3]
+    assert [value(name) - was for name, was in zip(names, before, strict=True)] == [2, 1, 3, 1, 3, 1, 9]
     assert value("te_queue_size") == 0
+
+
+def test_every_metric_of_tei_is_there_by_its_name(http: httpx.Client) -> None:
+    http.post("/embed", json={"inputs": "one"})
+    http.post("/embed", json={"inputs": []})
+    text = http.get("/metrics").text
+    durations = [f"te_{of}_{part}duration" for of in ("request", "embed", "predict") for part in PARTS]
+    counts = [f"te_{of}_{word}" for of in ("request", "embed", "predict") for word in ("count", "success")]
+    others = ["te_request_failure", "te_request_input_length", "te_queue_size", "te_batch_next_size"]
+    told = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE te_")}
+    mine = {name for name in told if not name.endswith("_created")}  # which prometheus_client adds
+    assert mine == {*durations, *counts, *others, "te_batch_next_tokens"}
+
+
+PARTS = ["", "tokenization_", "queue_", "inference_"]
+
+FAILURES: dict[str, Any] = {
+    "validation": [{"inputs": []}, {"inputs": "a", "dimensions": 385}, {"inputs": [101, 40_000]}],
+    "batch_size": [{"inputs": ["a"] * 65}],
+    "tokenization": [
+        {"inputs": ""},
+        {"inputs": "word " * 300, "truncate": False},
+        {"inputs": "a", "prompt_name": "none"},
+    ],
+}
+
+
+@pytest.mark.parametrize("err", FAILURES)
+def test_failures_are_counted_by_the_words_of_tei(http: httpx.Client, err: str) -> None:
+    def value() -> float:
+        name = f'te_request_failure{{err="{err}"}} '
+        lines = [line for line in http.get("/metrics").text.splitlines() if line.startswith(name)]
+        return float(lines[0].split()[-1]) if lines else 0.0
+
+    for body in FAILURES[err]:
+        before = value()
+        assert http.post("/embed", json=body).status_code in {400, 422}
+        assert value() - before == 1

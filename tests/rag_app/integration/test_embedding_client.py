@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from rag_app.clients import embedding_in_process, embedding_service
 from rag_app.clients.embedding import Embedder, InProcessEmbedder, ServiceEmbedder, create_embedder
@@ -83,6 +84,15 @@ async def test_the_request_id_travels(embedder: ServiceEmbedder, tei: FakeTei) -
     request_id.set("trace-7")
     await embedder.model.aget_query_embedding("q")
     assert tei.headers[-1]["x-request-id"] == "trace-7"
+
+
+async def test_a_key_travels_where_there_is_one(embedder: ServiceEmbedder, url: str, tei: FakeTei) -> None:
+    await embedder.model.aget_query_embedding("q")
+    assert "authorization" not in tei.headers[-1]
+    keyed = ServiceEmbedder(RagSettings(_env_file=None, embedding_url=url, embedding_api_key=SecretStr("sesame")))
+    await keyed.model.aget_query_embedding("q")
+    await keyed.close()
+    assert tei.headers[-1]["authorization"] == "Bearer sesame"
 
 
 async def test_the_identity_of_our_service_is_taken_as_told(embedder: ServiceEmbedder, tei: FakeTei) -> None:
