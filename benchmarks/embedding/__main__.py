@@ -6,13 +6,14 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.embedding import infinity, loads, report
 from benchmarks.embedding.headline import headline
-from benchmarks.embedding.roof import Encoder
+from benchmarks.embedding.roof import Encoder, measure_roof
 from benchmarks.embedding.run import run
 from benchmarks.embedding.servers import table
 from benchmarks.embedding.texts import Texts
@@ -37,7 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = loads.quick() if options.quick else loads.full()
     encoder, began = Encoder.of(model), time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="bench-embedding-") as folder:
-        outcome = run(servers, chosen, 1 if options.quick else options.rounds, texts, Path(folder), _say)
+        if options.quick:
+            servers = [replace(server, starts=1) for server in servers]
+            outcome = run(servers, chosen, 1, texts, Path(folder), _say, roof=lambda: measure_roof(0.2))
+        else:
+            outcome = run(servers, chosen, options.rounds, texts, Path(folder), _say)
     figures = headline(outcome)
     whole = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -40,8 +40,16 @@ class Outcome:
     roofs: list[dict[str, float]]
 
 
-def run(servers: Sequence[Server], loads: Sequence[Load], rounds: int, texts: Texts, folder: Path, say: Say) -> Outcome:
-    """Measure. folder: for the servers' data and logs. say: called with a line whenever something begins.
+def run(
+    servers: Sequence[Server],
+    loads: Sequence[Load],
+    rounds: int,
+    texts: Texts,
+    folder: Path,
+    say: Say,
+    roof: Callable[[], dict[str, float]] = measure_roof,
+) -> Outcome:
+    """Measure. folder: for the servers' data and logs. say: called with a line for each step. roof: see measure_roof.
 
     Every process that was started has ended when this returns or fails, KeyboardInterrupt included.
     """
@@ -58,7 +66,7 @@ def run(servers: Sequence[Server], loads: Sequence[Load], rounds: int, texts: Te
         _compare_vectors(running, results, texts)
         starts = itertools.count(0, 509)  # a stride through the supply, so that rounds differ
         for number in range(rounds):
-            roofs.append(measure_roof())
+            roofs.append(roof())
             for load in loads:
                 _one_load(_rotated(running, number), load, number, texts, next(starts), results, say)
         for each in running:

@@ -27,9 +27,9 @@ _QUESTIONS = (
     "where is the {} of {} checked before {}",
     "how does the {} parse a {} from {}",
     "which function removes the {} when {} and {} ended",
-    "what happens to the {} if the {} raises in {}",
-    "read the {} lock and then release {} without {}",
-    "convert every {} to a sorted {} list of {} keys",
+    "what happens if {} raises in {} and {}",
+    "read {} and then release {} without {}",
+    "convert every {} to {} by {} keys",
 )
 
 
