@@ -65,7 +65,11 @@ class Texts:
 
     def tokens(self, texts: Sequence[str]) -> int:
         """Tokens that the model sees of all of them: special ones counted, what is over the window not."""
-        return sum(len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts)))
+        return sum(map(len, self.ids(texts)))
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, special ones included, at most WINDOW of them."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def _mark(self) -> str:
         self._number += 1
