@@ -58,7 +58,7 @@ constraints: ## make constraints.txt anew from a clean install of the dev extra
 	mv constraints.new constraints.txt && rm -rf .venv-constraints
 
 clean: ## remove the environment and this checkout's index
-	rm -rf .venv benchmarks/.venvs .data .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs .data .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[1] / ".venvs" / "infinity"
+FOLDER = Path(__file__).resolve().parents[2] / ".venvs" / "infinity"
 REQUIREMENTS = Path(__file__).with_name("requirements-infinity.txt")
 
 # 1.4 GB, half of it torch.

@@ -48,6 +48,7 @@ def as_json(outcome: Outcome, loads: Sequence[Load], encoder: Encoder) -> dict[s
     roof = roof_gflops(outcome)
     return {
         "roof_gflop_per_cpu_s": {"used": roof, "rounds": outcome.roofs},
+        "cpu_of_others": round(outcome.others, 3),
         "loads": {load.name: load_title(load) for load in loads},
         "servers": {result.server.name: _server_json(result, encoder, roof) for result in outcome.results},
     }
@@ -77,7 +78,8 @@ def _roof_line(outcome: Outcome, encoder: Encoder) -> str:
     )
     mega = encoder.flop_per_token(179) / 1e6
     return (
-        f"roof: float32 matrix product, GFLOP per CPU-s of a thread: {libraries}; the model: {mega:.1f} MFLOP a token"
+        f"roof: a float32 matrix product, GFLOP per CPU-s: {libraries}; the model: {mega:.1f} MFLOP a token\n"
+        f"other processes took {outcome.others:.0%} of the machine's CPU meanwhile"
     )
 
 

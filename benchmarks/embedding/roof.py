@@ -12,9 +12,9 @@ from pathlib import Path
 _PROBE = """
 import json, time
 def rate(multiply, a, b, n, seconds):
-    best, end = 0.0, time.perf_counter() + seconds
     multiply(a, b)
-    while time.perf_counter() < end:
+    best, end = 0.0, time.perf_counter() + seconds
+    while not best or time.perf_counter() < end:
         cpu = time.process_time()
         for _ in range(3): multiply(a, b)
         best = max(best, 3 * 2 * n**3 / (time.process_time() - cpu) / 1e9)

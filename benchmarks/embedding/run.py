@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -34,10 +36,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All of a run. roofs: GFLOP per CPU-second of one thread, by library, for each round."""
+    """All of a run.
+
+    roofs: GFLOP per CPU-second of one thread, by library, for each round. others: the part of the machine's CPU that
+    went to processes which are none of the run's: where it is not near 0, wall times say little, and threads that spin
+    while they wait for one that does not run cost CPU, torch's above all.
+    """
 
     results: list[Result]
     roofs: list[dict[str, float]]
+    others: float = 0.0
 
 
 def run(
@@ -55,6 +63,7 @@ def run(
     """
     results = {server.name: Result(server) for server in servers}
     roofs: list[dict[str, float]] = []
+    others = _Others()
     with ExitStack() as stack:
         running: list[Running] = []
         for server in servers:
@@ -72,7 +81,23 @@ def run(
         for each in running:
             if not each.process.poll():
                 results[each.server.name].memory = _memory(each)
-    return Outcome(list(results.values()), roofs)
+    return Outcome(list(results.values()), roofs, others.part())
+
+
+class _Others:
+    """How busy the machine is with what is not this process and its children, since now."""
+
+    def __init__(self) -> None:
+        self._at, self._others_s = time.perf_counter(), self._used_s()
+
+    def part(self) -> float:
+        """Of all cores' time, in [0, 1]."""
+        could_s = (time.perf_counter() - self._at) * (os.cpu_count() or 1)
+        return min(max((self._used_s() - self._others_s) / could_s, 0.0), 1.0)
+
+    @staticmethod
+    def _used_s() -> float:
+        return tree.machine_cpu_s() - tree.cpu_s(os.getpid())
 
 
 @contextmanager

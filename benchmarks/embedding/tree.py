@@ -42,6 +42,12 @@ def cpu_s(root: int) -> float:
     return sum(stat.cpu_ticks for stat in _members(root)) / _TICKS_PER_S
 
 
+def machine_cpu_s() -> float:
+    """User and system time, in s, that all processes of the machine have used since it started."""
+    user, nice, system, _idle, _wait, interrupts, soft = map(int, (_PROC / "stat").read_text().split()[1:8])
+    return (user + nice + system + interrupts + soft) / _TICKS_PER_S
+
+
 def memory(root: int) -> Memory:
     """Memory of the tree under `root` now. Fails with ProcessLookupError where `root` has ended."""
     rss = pss = peak = 0

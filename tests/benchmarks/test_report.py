@@ -1,6 +1,7 @@
 """Headline figures, targets and the table, of made-up measurements."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,8 +99,10 @@ def test_a_figure_stands_beside_its_target(target: Target, value: float | None, 
 
 def test_a_server_that_did_not_start_is_told_in_every_table_and_spoils_none() -> None:
     outcome = _outcome()
+    outcome = replace(outcome, others=0.25)
     outcome.results.append(Result(_row("static"), failures=["did not start: no such backend"]))
     said = report.tables(outcome, full(), MINILM)
+    assert "other processes took 25%" in said
     bulk = said[said.index("bulk_32:") : said.index("bulk_256:")]
     assert "static     did not start: no such backend" in bulk
     assert "onnx              16.7" in bulk  # the median of two, 25 and 8.3, is between them

@@ -47,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
+_BURN_2_S = "import time\nwhile time.process_time() < 2: pass"
+
 
 def _toy(name: str = "toy", code: str = _TOY, **env: str) -> Server:
     return Server(
@@ -148,6 +150,19 @@ def test_one_broken_server_does_not_keep_the_others_from_being_measured(texts: T
         assert result.memory is not None
         assert result.start_s is not None
     assert len(outcome.roofs) == 2
+
+
+def test_what_others_took_of_the_machine_is_told(texts: Texts, tmp_path: Path) -> None:
+    burner = subprocess.Popen(["setsid", "--fork", sys.executable, "-c", _BURN_2_S])  # so that it is no child of ours
+    burner.wait()
+
+    def roof() -> dict[str, float]:
+        time.sleep(1.5)
+        return {"numpy": 1.0}
+
+    busy = run([_toy()], [Load("bulk", requests=1, batch=1)], 1, texts, tmp_path, lambda _: None, roof)
+    # One core for two seconds or more, while others may share it.
+    assert busy.others > 0.3 / (os.cpu_count() or 1)
 
 
 def test_every_round_begins_with_another_server(texts: Texts, tmp_path: Path) -> None:

@@ -75,6 +75,12 @@ def test_cpu_of_others_is_not_counted() -> None:
         assert tree.cpu_s(idle.pid) < 0.4
 
 
+def test_what_any_process_burns_is_the_machines() -> None:
+    before = tree.machine_cpu_s()
+    with _server("own"):
+        assert tree.machine_cpu_s() - before >= 0.48
+
+
 def test_memory_is_that_of_the_tree() -> None:
     with _server("memory") as process, _server("idle") as idle:
         big, small = tree.memory(process.pid), tree.memory(idle.pid)
