@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     encoder, began = Encoder.of(model), time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="bench-embedding-") as folder:
         if options.quick:
-            servers = [replace(server, starts=1) for server in servers]
+            servers = [replace(server, starts=int(server.is_ours)) for server in servers]
             outcome = run(servers, chosen, 1, texts, Path(folder), _say, roof=lambda: measure_roof(0.2))
         else:
             outcome = run(servers, chosen, options.rounds, texts, Path(folder), _say)

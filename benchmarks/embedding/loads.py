@@ -63,7 +63,7 @@ def quick() -> list[Load]:
         Load("bulk_256", requests=1, batch=256, limit_s=1),
         Load("single_64", requests=128, batch=1, clients=64, is_query=True),
         Load("single_1", requests=20, batch=1, is_query=True),
-        Load("mixed", requests=20, batch=1, is_query=True, limit_s=3, background=(32, 4)),
+        Load("mixed", requests=20, batch=1, is_query=True, limit_s=3, background=(8, 4)),
     ]
 
 

@@ -102,8 +102,9 @@ class _Others:
 
 @contextmanager
 def _started(server: Server, folder: Path, result: Result) -> Iterator[Running]:
-    # The first start is not counted: it writes what later ones find, and brings the files into memory.
-    start(server, folder).stop()
+    if server.starts:
+        # The first start is not counted: it writes what later ones find, and brings the files into memory.
+        start(server, folder).stop()
     taken: list[float] = []
     for _ in range(server.starts - 1):
         again = start(server, folder)

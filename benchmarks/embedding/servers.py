@@ -45,7 +45,7 @@ class Server:
     vectors: Callable[[Any], list[list[float]]]  # of the decoded answer
     about: str
     info: Mapping[str, str] = field(default_factory=dict)  # what /info must say, where it has one
-    starts: int = 1  # how often the start is measured
+    starts: int = 1  # how often the start is measured, after one that is not; 0: the first one is
     is_ours: bool = False
 
 
