@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dev setup setup-dev setup-torch constraints clean
+.PHONY: help run test check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu constraints clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -22,7 +22,7 @@ DATA_DIR ?= $(or $(shell sed -n 's/^DATA_DIR=//p' .env 2>/dev/null),$(CURDIR)/.d
 export REPO QUESTION
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' Makefile
 
 run: .venv/run.stamp ## start all, index [REPO=.], search and answer [QUESTION="…"], serve until Ctrl-C [ONCE=1: end then]
 	@exec env DATA_DIR="$(DATA_DIR)" $(BIN)/code-assistant up --repo "$$REPO" --question "$$QUESTION" $(if $(ONCE),--once)
@@ -45,6 +45,12 @@ setup-dev: .venv/dev.stamp ## install what `make test` needs as well (torch, a b
 setup-torch: .venv/run.stamp ## install torch and sentence-transformers too, for models other than the default
 	@exec $(PIP) -c constraints.txt -e '.[torch]'
 
+bench-embedding: .venv/dev.stamp ## this service, a naive one and infinity-emb, interleaved: ten minutes [ARGS="--quick --servers onnx,naive"]
+	@exec $(PY) -m benchmarks.embedding $(ARGS)
+
+bench-embedding-gpu: .venv/dev.stamp ## ways to run the model on a GPU, compared; says so where there is none
+	@exec $(PY) -m benchmarks.embedding.gpu $(ARGS)
+
 constraints: ## make constraints.txt anew from a clean install of the dev extra
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
 	.venv-constraints/bin/python -m pip install -q -e '.[dev]'
@@ -52,7 +58,7 @@ constraints: ## make constraints.txt anew from a clean install of the dev extra
 	mv constraints.new constraints.txt && rm -rf .venv-constraints
 
 clean: ## remove the environment and this checkout's index
-	rm -rf .venv .data .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs .data .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }

@@ -38,9 +38,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "qdrant_client": ("rag_app.db", "vector_db"),
     "qdrant_edge": ("vector_db.engine",),
     "llama_index": ("rag_app.clients", "rag_app.db", "rag_app.features"),
-    "torch": ("embedding_service.backends",),
-    "sentence_transformers": ("embedding_service.backends",),
+    "torch": ("embedding_service.backends", "benchmarks.embedding"),
+    "sentence_transformers": ("embedding_service.backends", "benchmarks.embedding"),
     "onnxruntime": ("embedding_service.backends",),
     "onnx": ("embedding_service.backends",),
-    "aiohttp": ("service_kit", "llm_service.providers"),
+    "aiohttp": ("service_kit", "llm_service.providers", "benchmarks"),
 }

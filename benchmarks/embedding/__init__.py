@@ -1,0 +1,1 @@
+"""The embedding service beside a naive endpoint and infinity-emb, interleaved in one run: `make bench-embedding`."""

