@@ -24,7 +24,7 @@ def checkout(tmp_path: Path) -> Path:
         program = programs / name
         program.write_text(f'#!/bin/sh\necho "{name}" "DATA_DIR=$DATA_DIR"\nfor a in "$@"; do echo "<$a>"; done\n')
         program.chmod(0o755)
-    for stamp in ("run.stamp", "dev.stamp"):
+    for stamp in ("run.stamp", "dev.stamp", "langchain.stamp"):
         (tmp_path / ".venv" / stamp).touch()
     return tmp_path
 
