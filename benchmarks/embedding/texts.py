@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-# The chunks of code that the product makes have 179 tokens on average (issue 3). Lengths are spread evenly around that:
+# The chunks of code that the product makes have 179 tokens on average. Lengths are spread evenly around that:
 # up to 118 to 256, the window, each but for a line. What padding costs a server shows only where lengths differ.
 SHORTEST, WINDOW = 118, 256
 

@@ -17,7 +17,7 @@ class EngineEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A model that runs. backend: its name. dim: of a row. tasks: what may be asked. threads: of the bulk lane.
+    """A model that runs. backend: its name. dim: of a row. tasks: what may be asked. threads: of each lane.
 
     dtype: of its arithmetic. details: what the backend tells of itself in /info.
     """

@@ -1,4 +1,4 @@
-"""The threads that run a backend: one for queries, some of low priority for all else.
+"""The threads that run a backend: some for queries, and as many of low priority for all else.
 
 Each runs its batch by itself (a backend computes with one thread a call), so that no batch waits for another's threads,
 and the operating system can tell a query from a bulk.
@@ -28,14 +28,15 @@ _BULK_NICE = 19
 class LaneThreads:
     """Runs batches of a backend, each lane in its own order. Daemon threads: they end with the process or by stop()."""
 
-    def __init__(self, backend: Backend, bulk_threads: int):
-        """bulk_threads: batches of the bulk lane that run at the same time, at least 1."""
+    def __init__(self, backend: Backend, threads: int):
+        """threads: of each lane, and so batches of it that run at the same time; at least 1."""
         self._backend = backend
         self._queues: dict[Lane, queue.SimpleQueue[_Work | None]] = {
             "query": queue.SimpleQueue(),
             "bulk": queue.SimpleQueue(),
         }
-        self._threads = [self._thread("query", 0), *(self._thread("bulk", _BULK_NICE) for _ in range(bulk_threads))]
+        self._threads = [self._thread("query", 0) for _ in range(threads)]
+        self._threads += [self._thread("bulk", _BULK_NICE) for _ in range(threads)]
 
     def submit(self, lane: Lane, task: Task, batch: Batch, answer: Answer) -> None:
         """Run a batch; `answer` gets its rows, or the failure, in the thread that ran it."""

@@ -16,7 +16,7 @@ from benchmarks.embedding.tree import Memory
 
 MINILM = Encoder(hidden=384, intermediate=1536, layers=6)
 
-# The names that issue 3 gives, and the two by wall.
+# The names that scripts read, and the two by wall.
 NAMES = [
     "bulk_vs_naive",
     "bulk_vs_infinity",
@@ -71,7 +71,7 @@ def test_headline_figures_are_ours_over_theirs_within_each_round() -> None:
     }
 
 
-def test_the_figures_have_the_names_that_the_issue_gives() -> None:
+def test_the_figures_have_the_names_that_scripts_read() -> None:
     assert list(headline(_outcome())) == NAMES == list(TARGETS)
 
 

@@ -1,4 +1,4 @@
-"""The texts are what the issue asks for, and none comes twice."""
+"""The texts are of the stated lengths, and none comes twice."""
 
 from pathlib import Path
 from statistics import mean

@@ -34,3 +34,27 @@ def tei_envelope(path: str, error: ServiceError) -> Any:
     if path in OPENAI_PATHS:
         return {"message": error.message, "code": error.status, "type": kind}
     return default_envelope(path, error)
+
+
+def _responses(properties: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    meanings = {
+        400: "Empty: no input, or an empty one",
+        401: "no key, or a wrong one, where EMBEDDING_API_KEY is set",
+        403: "a page of another site sent it",
+        413: "the body is over PAYLOAD_LIMIT",
+        422: "the request breaks the schema or a limit",
+        424: "inference failed, or the model is not for this route",
+        429: "overloaded; come again after Retry-After seconds",
+        503: "there is no model yet, or none now; come again after Retry-After seconds",
+    }
+    content = {"application/json": {"schema": schema}}
+    return {status: {"description": meaning, "content": content} for status, meaning in meanings.items()}
+
+
+_KIND = {"enum": ["Validation", "Empty", "Tokenizer", "Backend", "Overloaded", "Unhealthy"]}
+_TEXT = {"type": "string"}
+
+# What /docs says of failures, by the product whose route it is.
+TEI_FAILURES = _responses({"error": _TEXT, "error_type": _KIND})
+OPENAI_FAILURES = _responses({"message": _TEXT, "code": {"type": "integer"}, "type": _KIND})

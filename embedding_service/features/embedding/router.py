@@ -8,21 +8,36 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from embedding_service.backends.base import Vectors
+from embedding_service.features.embedding.envelopes import OPENAI_FAILURES, TEI_FAILURES
 from embedding_service.features.embedding.schemas import (
+    INTEGER,
+    TEXT,
+    VECTOR,
     OpenAIEmbeddingRequest,
     TokenizeRequest,
-    body_schema,
+    array,
+    documented,
     read,
+    record,
 )
 from embedding_service.features.embedding.service import Embedded, EmbeddingService, EmbedOptions
 from embedding_service.features.embedding.wire import compute_headers, counted, json_response, while_connected
 
+_PLACE = {"type": ["integer", "null"]}
+_TOKENS = array(array(record(id=INTEGER, text=TEXT, special={"type": "boolean"}, start=_PLACE, stop=_PLACE)))
+_EMBEDDINGS = record(
+    object={"const": "list"},
+    data=array(record(object={"const": "embedding"}, embedding={"anyOf": [VECTOR, TEXT]}, index=INTEGER)),
+    model=TEXT,
+    usage=record(prompt_tokens=INTEGER, total_tokens=INTEGER),
+)
+
 
 def tei_router(service: EmbeddingService) -> APIRouter:
     """/tokenize and /info, as text-embeddings-inference 1.9 has them."""
-    router = APIRouter(tags=["text-embeddings-inference"])
+    router = APIRouter(tags=["text-embeddings-inference"], responses=TEI_FAILURES)
 
-    @router.post("/tokenize", summary="Tokens of texts", openapi_extra=body_schema(TokenizeRequest))
+    @router.post("/tokenize", summary="Tokens of texts", openapi_extra=documented(TokenizeRequest, _TOKENS))
     async def tokenize(request: Request) -> Response:
         body = await read(request, TokenizeRequest)
         texts = cast(list[str], body.inputs.items)
@@ -38,11 +53,11 @@ def tei_router(service: EmbeddingService) -> APIRouter:
 
 def health_router(service: EmbeddingService) -> APIRouter:
     """/health, and GET / and /ping (SageMaker's), which no key guards."""
-    router = APIRouter(tags=["text-embeddings-inference"])
+    router = APIRouter(tags=["text-embeddings-inference"], responses=TEI_FAILURES)
 
     @router.get("/", include_in_schema=False)
     @router.get("/ping", include_in_schema=False)
-    @router.get("/health", summary="200 when it can embed")
+    @router.get("/health", summary="200 when it can embed", response_class=Response)
     async def health() -> Response:
         service.require_ready()
         return Response()
@@ -52,10 +67,12 @@ def health_router(service: EmbeddingService) -> APIRouter:
 
 def openai_router(service: EmbeddingService) -> APIRouter:
     """/v1/embeddings (and /embeddings), for OpenAI's clients."""
-    router = APIRouter(tags=["openai"])
+    router = APIRouter(tags=["openai"], responses=OPENAI_FAILURES)
 
     @router.post("/embeddings", include_in_schema=False)
-    @router.post("/v1/embeddings", summary="Vectors of texts", openapi_extra=body_schema(OpenAIEmbeddingRequest))
+    @router.post(
+        "/v1/embeddings", summary="Vectors of texts", openapi_extra=documented(OpenAIEmbeddingRequest, _EMBEDDINGS)
+    )
     async def embeddings(request: Request) -> Response:
         body = await read(request, OpenAIEmbeddingRequest)
 

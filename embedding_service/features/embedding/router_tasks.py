@@ -10,7 +10,19 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from embedding_service.core.model import Kind
-from embedding_service.features.embedding.schemas import EmbedRequest, body_schema, read, validated
+from embedding_service.features.embedding.envelopes import TEI_FAILURES
+from embedding_service.features.embedding.schemas import (
+    INTEGER,
+    NUMBER,
+    TEXT,
+    VECTOR,
+    EmbedRequest,
+    array,
+    documented,
+    read,
+    record,
+    validated,
+)
 from embedding_service.features.embedding.schemas_tasks import (
     DecodeRequest,
     InputsRequest,
@@ -26,6 +38,12 @@ from embedding_service.features.embedding.wire import compute_headers, counted, 
 
 _Body = TypeVar("_Body", bound=BaseModel)
 Work = Callable[[], Coroutine[Any, Any, Answer]]
+
+_WEIGHTS = array(array(record(index=INTEGER, value=NUMBER)))
+_SCORED = array(record(score=NUMBER, label=TEXT))
+_LABELS = {"anyOf": [_SCORED, array(_SCORED)]}
+_RANK = record(index=INTEGER, score=NUMBER)
+_RANKS = array({**_RANK, "properties": {**_RANK["properties"], "text": TEXT}})
 
 
 class Tasks:
@@ -79,23 +97,29 @@ def tasks_router(service: EmbeddingService, task: str | None) -> APIRouter:
 
     task: as in the setting TASK.
     """
-    router = APIRouter(tags=["text-embeddings-inference"])
+    router = APIRouter(tags=["text-embeddings-inference"], responses=TEI_FAILURES)
     tasks = Tasks(service)
 
-    def route(path: str, model: type[_Body], do: Callable[[_Body], Coroutine[Any, Any, Answer]], summary: str) -> None:
+    def route(
+        path: str,
+        model: type[_Body],
+        do: Callable[[_Body], Coroutine[Any, Any, Answer]],
+        summary: str,
+        answer: dict[str, Any],
+    ) -> None:
         async def endpoint(request: Request) -> Response:
             return await _answered(request, do(await read(request, model)))
 
         router.add_api_route(
-            path, endpoint, methods=["POST"], summary=summary, name=path[1:], openapi_extra=body_schema(model)
+            path, endpoint, methods=["POST"], summary=summary, name=path[1:], openapi_extra=documented(model, answer)
         )
 
-    route("/embed", EmbedRequest, tasks.embed, "Vectors of texts")
-    route("/embed_all", InputsRequest, tasks.embed_all, "Vectors of the tokens of texts")
-    route("/embed_sparse", InputsRequest, tasks.embed_sparse, "Weights of the vocabulary for texts (SPLADE)")
-    route("/similarity", SimilarityRequest, tasks.similarity, "Cosines of sentences with one")
-    route("/predict", PredictRequest, tasks.predict, "Labels of texts or pairs (classifiers and rerankers)")
-    route("/rerank", RerankRequest, tasks.rerank, "Texts by how well they answer a query (rerankers)")
+    route("/embed", EmbedRequest, tasks.embed, "Vectors of texts", array(VECTOR))
+    route("/embed_all", InputsRequest, tasks.embed_all, "Vectors of the tokens of texts", array(array(VECTOR)))
+    route("/embed_sparse", InputsRequest, tasks.embed_sparse, "Weights of the vocabulary for texts (SPLADE)", _WEIGHTS)
+    route("/similarity", SimilarityRequest, tasks.similarity, "Cosines of sentences with one", VECTOR)
+    route("/predict", PredictRequest, tasks.predict, "Labels of texts or pairs (classifiers and rerankers)", _LABELS)
+    route("/rerank", RerankRequest, tasks.rerank, "Texts by how well they answer a query (rerankers)", _RANKS)
 
     @router.post("/", include_in_schema=False)
     @router.post("/invocations", include_in_schema=False)
@@ -111,12 +135,16 @@ def tasks_router(service: EmbeddingService, task: str | None) -> APIRouter:
             return await _answered(request, tasks.embed_sparse(await read(request, InputsRequest)))
         return await _answered(request, tasks.embed(await read(request, EmbedRequest)))
 
-    @router.post("/decode", summary="Texts of token ids", openapi_extra=body_schema(DecodeRequest))
+    @router.post("/decode", summary="Texts of token ids", openapi_extra=documented(DecodeRequest, array(TEXT)))
     async def decode(request: Request) -> Response:
         body = await read(request, DecodeRequest)
         return json_response(await service.decode(body.ids, body.skip_special_tokens))
 
-    @router.post("/vertex", summary="Several bodies of the other routes", openapi_extra=body_schema(VertexRequest))
+    @router.post(
+        "/vertex",
+        summary="Several bodies of the other routes",
+        openapi_extra=documented(VertexRequest, record(predictions=array({}))),
+    )
     async def vertex(request: Request) -> Response:
         body = await read(request, VertexRequest)
         if body.instances:

@@ -83,10 +83,11 @@ class Scheduler:
         self._sent: set[asyncio.Task[None]] = set()
 
     def use(self, engine: Engine, threads: int) -> None:
-        """Run on `engine` from now on. threads: of its bulk lane."""
+        """Run on `engine` from now on. threads: of each of its lanes."""
         self._engine, self._threads = engine, threads
-        # One bulk batch more than there are threads, so that none of them waits for the way there and back.
-        self._places = {"query": 1, "bulk": threads + 1}
+        # One bulk batch more than there are threads, so that none of them waits for the way there and back. A query
+        # that cannot run at once waits here instead, where others may join it.
+        self._places = {"query": threads, "bulk": threads + 1}
         self._pump("query")
         self._pump("bulk")
 

@@ -140,6 +140,46 @@ def validated(body: object, model: type[_Model]) -> _Model:
         raise from_validation(exc.errors(include_url=False, include_context=False)) from exc
 
 
-def body_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """What /docs shows of a body that `read` reads."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+def documented(model: type[BaseModel], answer: dict[str, Any]) -> dict[str, Any]:
+    """What /docs shows of a body that `read` reads, and of the answer. answer: its JSON schema."""
+
+    def content(schema: dict[str, Any]) -> dict[str, Any]:
+        return {"content": {"application/json": {"schema": schema}}}
+
+    return {
+        "requestBody": {"required": True, **content(_inlined(model.model_json_schema()))},
+        "responses": {"200": content(answer)},
+    }
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without `$defs`: inside an OpenAPI document its references would be of the document's root."""
+    definitions = schema.pop("$defs", {})
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, list):
+            return [whole(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return whole(definitions[value["$ref"].removeprefix("#/$defs/")])
+        return {key: whole(item) for key, item in value.items()}
+
+    found: dict[str, Any] = whole(schema)
+    return found
+
+
+def array(items: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a list."""
+    return {"type": "array", "items": items}
+
+
+def record(**fields: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an object with these fields and no others."""
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+NUMBER: dict[str, Any] = {"type": "number"}
+INTEGER: dict[str, Any] = {"type": "integer"}
+TEXT: dict[str, Any] = {"type": "string"}
+VECTOR = array(NUMBER)

@@ -36,16 +36,28 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _Result]) 
 
     Without it a client that gives up and tries again leaves each of its bulk requests to be embedded to the end.
     """
-    working = asyncio.ensure_future(work)
+    # The work is done in the request's own task: a second one would cost 25 us, a tenth of what a query costs here.
+    task = asyncio.current_task()
+    assert task is not None
+    has_left = False
+
+    def leave(_: object) -> None:
+        nonlocal has_left
+        has_left = True
+        task.cancel()
+
     leaving = asyncio.ensure_future(_client_leaves(request))
+    leaving.add_done_callback(leave)
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientLeft("the client left before its answer")
-        return working.result()
+        return await work
+    except asyncio.CancelledError:
+        if not has_left:
+            raise
+        task.uncancel()
+        raise ClientLeft("the client left before its answer") from None
     finally:
+        leaving.remove_done_callback(leave)
         leaving.cancel()
-        working.cancel()
 
 
 async def _client_leaves(request: Request) -> None:
@@ -77,12 +89,10 @@ def compute_headers(spent: Spent) -> dict[str, str]:
     }
 
 
-def require_key(key: SecretStr | None) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that refuses requests without `Authorization: Bearer <key>`; one that lets all through for None."""
+def require_key(key: SecretStr) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that refuses requests without `Authorization: Bearer <key>`."""
 
     async def check(request: Request) -> None:
-        if key is None:
-            return
         expected = f"Bearer {key.get_secret_value()}".encode()
         # Compared as bytes, in constant time: a header may hold what is not ASCII.
         if not hmac.compare_digest(request.headers.get("authorization", "").encode("latin-1"), expected):

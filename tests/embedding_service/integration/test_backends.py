@@ -12,7 +12,7 @@ from embedding_service.core.model import identity
 
 Reference = Callable[[list[str]], NDArray[np.float32]]
 
-# The bound, a component. What is seen on this model is 3e-7.
+# The stated bound, a component. What is seen on this model is 3e-7.
 TOLERANCE = 1e-4
 
 ODD_TEXTS = [

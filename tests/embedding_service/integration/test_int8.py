@@ -121,7 +121,7 @@ def mrr_at_10(queries: NDArray[np.float32], documents: NDArray[np.float32]) -> f
 def test_docstrings_find_their_functions_as_well_and_the_two_precisions_mix_in_one_index(
     int8_model: LoadedModel, onnx_model: LoadedModel
 ) -> None:
-    """The issue's fidelity test. The functions are those of the Python that runs it, so only differences are held."""
+    """The stated fidelity. The functions are those of the Python that runs it, so only differences are held."""
     unique = {body: query for query, body in documented_functions()}
     step = len(unique) / BODIES
     chosen = [list(unique.items())[int(number * step)] for number in range(BODIES)]

@@ -15,7 +15,7 @@ from embedding_service.backends.load import LoadedModel, load_model
 from tests.embedding_service.conftest import MakeSettings
 from tests.embedding_service.made_models import BERT, save
 
-TOLERANCE = 1e-4  # a component, the issue's; what is seen is under 1e-5 where weights are of a trained model's size
+TOLERANCE = 1e-4  # a component, as stated; what is seen is under 1e-5 where weights are of a trained model's size
 BACKENDS = ["onnx", "sentence_transformers"]
 
 TEXTS = ["def close(self): ...", "x", "return the number of open connections in the pool " * 8]
