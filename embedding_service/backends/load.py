@@ -11,7 +11,7 @@ from embedding_service.backends.base import MAIN_TASK, Backend, ModelError, Unsu
 from embedding_service.backends.folder import read_spec
 from embedding_service.backends.onnx_runtime import OnnxBackend, load_onnx
 from embedding_service.backends.resolve import resolve
-from embedding_service.backends.sentence_transformer import load_sentence_transformers
+from embedding_service.backends.sentence_transformer import TorchBackend, load_sentence_transformers
 from embedding_service.backends.static_distil import Progress
 from embedding_service.backends.static_load import load_static
 from embedding_service.backends.tokenizer import TextTokenizer, load_tokenizer
@@ -19,6 +19,9 @@ from embedding_service.core.model import FULL_PRECISION, ModelSpec
 from embedding_service.core.settings import EmbeddingSettings
 
 _log = logging.getLogger("embedding_service.load")
+
+# Of torch only: ONNX Runtime has no half precision on a CPU.
+_HALF = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ def load_model(settings: EmbeddingSettings, progress: Progress | None = None) ->
     threads = settings.embedding_threads or _cores()
     backend: Backend
     if settings.embedding_backend == "static":
-        _check_full_precision(settings)
+        if settings.dtype != FULL_PRECISION:
+            raise ModelError(f"DTYPE={settings.dtype} is not of the static backend; unset DTYPE or EMBEDDING_BACKEND")
         teacher_of = spec
 
         def teacher() -> Backend:
@@ -56,6 +60,9 @@ def load_model(settings: EmbeddingSettings, progress: Progress | None = None) ->
     else:
         backend = _backend(spec, settings)
     details = backend.details if isinstance(backend, OnnxBackend) else {}
+    if isinstance(backend, TorchBackend) and backend.device != "cpu":
+        # One batch fills a GPU, and the lanes' own threads keep it fed.
+        threads, details = settings.embedding_threads or 1, {"device": backend.device}
     loaded = LoadedModel(spec, load_tokenizer(spec), backend, threads, settings.dtype, details)
     # Ready means that it has embedded: what a first inference sets up, or breaks, belongs to the start.
     loaded.backend.run(MAIN_TASK[spec.kind], loaded.tokenizer.encode_pairs([["ready"]], "right"))
@@ -75,22 +82,21 @@ def _prompted(spec: ModelSpec, settings: EmbeddingSettings) -> ModelSpec:
 
 
 def _backend(spec: ModelSpec, settings: EmbeddingSettings) -> Backend:
-    if settings.embedding_backend != "sentence_transformers":
+    wanted, dtype = settings.embedding_backend, settings.dtype
+    if wanted == "onnx" and dtype in _HALF:
+        raise ModelError(f"DTYPE={dtype} needs EMBEDDING_BACKEND=sentence_transformers; unset one of the two")
+    if wanted != "sentence_transformers" and dtype not in _HALF:
         try:
-            return load_onnx(spec, settings.data_dir / "onnx", settings.dtype)
+            return load_onnx(spec, settings.data_dir / "onnx", dtype)
         except UnsupportedModel as exc:
-            if settings.embedding_backend == "onnx":
+            if wanted == "onnx":
                 raise
-            if settings.dtype != FULL_PRECISION:
-                raise ModelError(f"DTYPE={settings.dtype} is of the onnx backend only, and {exc}; unset DTYPE") from exc
+            if dtype == "int8":
+                raise ModelError(f"DTYPE=int8 is of the onnx backend only, and {exc}; unset DTYPE") from exc
             _log.info("onnx cannot run it", extra={"detail": str(exc)})
-    _check_full_precision(settings)
-    return load_sentence_transformers(spec)
-
-
-def _check_full_precision(settings: EmbeddingSettings) -> None:
-    if settings.dtype != FULL_PRECISION:
-        raise ModelError(f"DTYPE={settings.dtype} is of the onnx backend only; unset DTYPE or EMBEDDING_BACKEND")
+    if dtype == "int8":
+        raise ModelError("DTYPE=int8 is of the onnx backend only; unset DTYPE or EMBEDDING_BACKEND")
+    return load_sentence_transformers(spec, dtype)
 
 
 def _cores() -> int:

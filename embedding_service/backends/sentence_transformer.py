@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from embedding_service.backends.base import (
     MAIN_TASK,
-    Backend,
     BackendFailed,
     Batch,
     ModelError,
@@ -17,6 +16,7 @@ from embedding_service.backends.base import (
     token_rows,
 )
 from embedding_service.core.model import ModelSpec
+from embedding_service.core.settings import Dtype
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +36,7 @@ class SentenceTransformersBackend:
         self._spec = spec
         self._modules: list[Any] = [module for module in model if type(module).__name__ != "Normalize"]
         self._device = model.device
+        self.device = str(model.device)
         main = MAIN_TASK[spec.kind]
         self.tasks: frozenset[Task] = frozenset({main, "embed_all"} if main == "embed" else {main})
         self.dim = spec.vocab_size if spec.kind == "splade" else int(model.get_embedding_dimension() or 0)
@@ -70,6 +71,7 @@ class ClassifierBackend:
         """model: loaded, in evaluation mode."""
         self._spec = spec
         self._model = model
+        self.device = str(model.device)
         self._has_types = int(spec.config.get("type_vocab_size") or 0) > 1
         self.dim = len(spec.id2label)
 
@@ -90,8 +92,14 @@ class ClassifierBackend:
             raise BackendFailed(f"transformers failed on {len(batch.ids)} texts: {exc}") from exc
 
 
-def load_sentence_transformers(spec: ModelSpec) -> Backend:
-    """Load the model of `spec`. Fails with ModelError, which names the extra to install."""
+TorchBackend = SentenceTransformersBackend | ClassifierBackend
+
+
+def load_sentence_transformers(spec: ModelSpec, dtype: Dtype = "float32") -> TorchBackend:
+    """Load the model of `spec`, onto a GPU where torch sees one.
+
+    dtype: of weights and arithmetic, whatever the file holds. Fails with ModelError, which names the extra to install.
+    """
     try:
         import sentence_transformers
         import torch
@@ -102,15 +110,16 @@ def load_sentence_transformers(spec: ModelSpec) -> Backend:
         ) from exc
     torch.set_num_threads(1)  # of each thread that asks; see onnx_runtime
     folder = str(spec.folder)
-    # Half-precision weights would be run as such: float32 is what an identity promises.
+    device, precision = sentence_transformers.util.get_device_name(), getattr(torch, dtype)
     try:
         if spec.kind in {"classifier", "reranker"}:
             model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
-            return ClassifierBackend(spec, model.float().eval())
+            return ClassifierBackend(spec, model.to(device, precision).eval())
         encoder = (
             sentence_transformers.SparseEncoder if spec.kind == "splade" else sentence_transformers.SentenceTransformer
         )
-        return SentenceTransformersBackend(spec, encoder(folder, local_files_only=True).float().eval())
+        model = encoder(folder, device=device, local_files_only=True)
+        return SentenceTransformersBackend(spec, model.to(precision).eval())
     except Exception as exc:  # transformers, safetensors and torch each raise their own
         raise ModelError(f"sentence_transformers cannot load {spec.folder}: {exc}") from exc
 

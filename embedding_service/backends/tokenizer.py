@@ -1,9 +1,9 @@
 """Texts to token ids, by the model's own tokenizer. Thread-safe: no tokenizer is changed after it is made."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tokenizers import Encoding, Tokenizer
 
@@ -16,8 +16,10 @@ Direction = Literal["left", "right"]
 # 2 MB takes 2 s and 600 MB to tokenise, to keep 256 tokens of it.
 _CHARS_PER_TOKEN = 250
 
-# Encodings hold far more than ids (70 MB for 250 KB of text), so a request is tokenised in groups of this many texts.
+# Encodings hold far more than ids (70 MB for 250 KB of text), so a request is tokenised in groups of so many texts and
+# so many characters, or one text.
 _GROUP = 32
+_GROUP_CHARS = 64_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,7 @@ class TextTokenizer:
         """
         tokenizer = self._whole if truncate is None else self._cutter(truncate)
         ids: list[TokenIds] = []
-        for start in range(0, len(texts), _GROUP):
-            group = [self._shortened(text, truncate) for text in texts[start : start + _GROUP]]
+        for group in grouped([self._shortened(text, truncate) for text in texts], len):
             ids.extend(encoding.ids for encoding in tokenizer.encode_batch_fast(group))
         return ids
 
@@ -66,8 +67,7 @@ class TextTokenizer:
         tokenizer = self._whole if truncate is None else self._cutter(truncate)
         ids: list[TokenIds] = []
         second: list[int] = []
-        for start in range(0, len(texts), _GROUP):
-            group = [self._pair(pair, truncate) for pair in texts[start : start + _GROUP]]
+        for group in grouped([self._pair(pair, truncate) for pair in texts], _chars):
             for encoding in tokenizer.encode_batch_fast(group):
                 ids.append(encoding.ids)
                 # Padding is off, so that types never fall back to 0: the ones are the second text, up to the end.
@@ -79,14 +79,12 @@ class TextTokenizer:
         texts: list[str] = self._whole.decode_batch(list(map(list, ids)), skip_special_tokens=skip_special_tokens)
         return texts
 
-    def tokens(self, texts: Sequence[str], add_special_tokens: bool) -> list[list[Token]]:
-        """The tokens of each text, not truncated."""
-        found: list[list[Token]] = []
-        for start in range(0, len(texts), _GROUP):
-            group = [self._lowered(text) for text in texts[start : start + _GROUP]]
+    def tokens(self, texts: Sequence[str], add_special_tokens: bool) -> Iterator[list[Token]]:
+        """The tokens of each text, not truncated; one text after the other, since a token takes 200 bytes."""
+        for group in grouped([self._lowered(text) for text in texts], len):
             encodings = self._whole.encode_batch(group, add_special_tokens=add_special_tokens)
-            found.extend(_tokens(text, encoding) for text, encoding in zip(group, encodings, strict=True))
-        return found
+            for text, encoding in zip(group, encodings, strict=True):
+                yield _tokens(text, encoding)
 
     def _shortened(self, text: str, truncate: Direction | None, parts: int = 1) -> str:
         limit = self.max_chars // parts
@@ -119,6 +117,25 @@ class TextTokenizer:
         copy.no_truncation()
         copy.no_padding()
         return copy
+
+
+_Item = TypeVar("_Item")
+
+
+def grouped(items: Sequence[_Item], chars: Callable[[_Item], int]) -> Iterator[Sequence[_Item]]:
+    """Consecutive items, at most _GROUP and, but for a single larger one, _GROUP_CHARS together."""
+    start = size = 0
+    for index, item in enumerate(items):
+        if index > start and (index - start == _GROUP or size + chars(item) > _GROUP_CHARS):
+            yield items[start:index]
+            start, size = index, 0
+        size += chars(item)
+    if start < len(items):
+        yield items[start:]
+
+
+def _chars(pair: str | tuple[str, str]) -> int:
+    return len(pair) if isinstance(pair, str) else sum(map(len, pair))
 
 
 def load_tokenizer(spec: ModelSpec) -> TextTokenizer:

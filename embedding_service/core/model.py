@@ -61,7 +61,7 @@ _DECIDING = ("architectures", "num_attention_heads", "hidden_act", "layer_norm_e
 def identity(spec: ModelSpec, dim: int, dtype: str = FULL_PRECISION) -> str:
     """Hex SHA-256 of what decides a vector: weights and tokenizer, how they are used, dtype, pooling, window, prompt.
 
-    dtype: FULL_PRECISION or "int8".
+    dtype: as in the setting DTYPE.
     Vectors of two identities must never be compared. Left out on purpose: the backend, since onnx and
     sentence_transformers at full precision agree within 1e-4 a component and may search each other's index; and the
     name, since the same weights from a folder, a package or the hub give the same vectors.

@@ -11,7 +11,7 @@ from service_kit.settings import ServiceSettings
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 BackendName = Literal["auto", "onnx", "sentence_transformers", "static"]
-Dtype = Literal["float32", "int8"]
+Dtype = Literal["float32", "float16", "bfloat16", "int8"]
 
 
 class EmbeddingSettings(ServiceSettings):
@@ -26,7 +26,9 @@ class EmbeddingSettings(ServiceSettings):
         "distilled from the model, far faster and far weaker.",
     )
     dtype: Dtype = Field(
-        "float32", description="float32, or int8: onnx only, twice as fast, vectors nearly the same; see /info."
+        "float32",
+        description="float32; int8: onnx only, twice as fast, vectors nearly the same, see /info; float16, bfloat16: "
+        "sentence_transformers only, for a GPU.",
     )
     embedding_threads: int = Field(0, ge=0, description="Batches in work at the same time; 0: one a core.")
     data_dir: Path = Field(

@@ -1,7 +1,6 @@
 """HTTP only: what TEI tells of its model and tokens, and OpenAI's /v1/embeddings, each in its product's shapes."""
 
 import base64
-from dataclasses import asdict
 from typing import cast
 
 from fastapi import APIRouter, Request
@@ -42,7 +41,7 @@ def tei_router(service: EmbeddingService) -> APIRouter:
         body = await read(request, TokenizeRequest)
         texts = cast(list[str], body.inputs.items)
         found = await service.tokenize(texts, body.add_special_tokens, body.prompt_name)
-        return json_response([[asdict(token) for token in tokens] for tokens in found])
+        return Response(found, media_type="application/json")
 
     @router.get("/info", summary="The model and the limits")
     async def info() -> Response:

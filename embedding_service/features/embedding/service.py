@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from embedding_service.backends.base import MAIN_TASK, Batch, Task, TokenIds, Vectors
-from embedding_service.backends.tokenizer import Direction, Token
+from embedding_service.backends.tokenizer import Direction
 from embedding_service.core.model import ModelSpec
 from embedding_service.core.settings import EmbeddingSettings
 from embedding_service.features.embedding.cache import VectorCache
@@ -143,8 +143,8 @@ class EmbeddingService:
 
     async def tokenize(
         self, texts: Sequence[str], add_special_tokens: bool = True, prompt_name: str | None = None
-    ) -> list[list[Token]]:
-        """The tokens of each text, whole. Fails as embed() does, and where a text is over the character limit."""
+    ) -> bytes:
+        """The tokens of each text, whole, as JSON. Fails as embed() does, and for a text over the character limit."""
         return await self.encoder.tokenize(self._host.model(), texts, add_special_tokens, prompt_name)
 
     async def decode(self, ids: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]:
