@@ -47,8 +47,8 @@ _RIDGE = 3.0
 # A text without a word has only the special tokens: so small a weight matters nowhere else, and it has a direction.
 _SPECIAL_WEIGHT = 1e-6
 
-# The teacher's batches: padded tokens of one inference, as MAX_BATCH_TOKENS.
-_BATCH_TOKENS = 1024
+# Padded tokens of one of the teacher's batches, as MAX_BATCH_TOKENS is by default.
+_BATCH_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
