@@ -2,6 +2,7 @@
 
 import os
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -190,10 +191,12 @@ def _is_model_set(plan: Plan) -> bool:
 def measure_rate(embedding_url: str) -> float | None:
     """Chunks a second that the embedding service makes of code-like texts; None where it cannot be asked."""
     # 48 lines of code-like words, about the 256 tokens of a full chunk; 32 of them take two cores about a second.
-    text = "\n".join(f"    result_{line} = self.compute(value, index={line})" for line in range(24))
+    # Each a text of its own that was never sent before: the service computes equal texts once, and keeps recent ones.
+    lines = "\n".join(f"    result_{line} = self.compute(value, index={line})" for line in range(24))
+    texts = [f"# {uuid.uuid4()}\n{lines}" for _ in range(32)]
     started = time.monotonic()
     try:
-        answer = httpx.post(f"{embedding_url}/embed", json={"inputs": [text] * 32}, timeout=60, trust_env=False)
+        answer = httpx.post(f"{embedding_url}/embed", json={"inputs": texts}, timeout=60, trust_env=False)
     except httpx.HTTPError:
         return None
     return 32 / (time.monotonic() - started) if answer.status_code == 200 else None

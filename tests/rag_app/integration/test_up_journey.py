@@ -15,6 +15,7 @@ from rag_app.cli.main import main
 from rag_app.cli.stack import Plan
 from rag_app.cli.up import measure_rate, run
 from tests.support.fake_rag import FakeRag, citation, hit
+from tests.support.fake_tei import FakeTei
 from tests.support.live import free_port, live
 
 
@@ -152,3 +153,13 @@ def test_up_names_a_taken_port_and_its_setting(
 
 def test_no_rate_is_told_where_the_embedding_service_cannot_be_measured() -> None:
     assert measure_rate(f"http://127.0.0.1:{free_port()}") is None
+
+
+def test_the_rate_is_measured_on_texts_that_no_cache_can_answer() -> None:
+    server = FakeTei(max_client_batch_size=32)
+    with live(server.app()) as url:
+        assert measure_rate(url) is not None
+        assert measure_rate(url) is not None
+    texts = [text for batch in server.batches for text in batch]
+    # Of equal length, and different within the first tokens: what comes after the window would be cut.
+    assert len({text[:40] for text in texts}) == len(texts) == 64
