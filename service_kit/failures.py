@@ -105,7 +105,10 @@ def _explain(error: Any, content_type: str | None) -> tuple[str, str]:
 
 
 def _quoted(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"{type(value).__name__}, nested too deeply to be shown"
     return text if len(text) <= _QUOTED_CHARS else f"{text[:_QUOTED_CHARS]}… ({len(text)} characters)"
 
 

@@ -1,16 +1,22 @@
 """Runs an app until it is told to stop. A port already taken is said in words, with the setting that changes it."""
 
+import contextlib
+import resource
 import socket
 import sys
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from service_kit.protocol import BoundedHeadProtocol
+
 # Exit code for a mistake in how the program was started, as for a wrong command line.
 USAGE_ERROR = 2
 
 # How long requests in flight may take to end after SIGTERM.
 GRACE_S = 10
+
+_MOST_OPEN_FILES = 65_536
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
@@ -28,11 +34,25 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
     return listener
 
 
+def _raise_open_files() -> None:
+    """As many connections as the system lets this process have: shells start programs with 1,024, or 256."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
+    with contextlib.suppress(OSError, ValueError):  # macOS refuses what is over a limit of its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(app: ASGIApp, host: str, port: int, setting: str) -> None:
     """Serve `app` on host:port until SIGINT or SIGTERM. setting: the variable that holds the port."""
     listener = bind(host, port, setting)
+    _raise_open_files()
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False
+        app,
+        http=BoundedHeadProtocol,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        server_header=False,
     )
     with listener:
         uvicorn.Server(config).run(sockets=[listener])

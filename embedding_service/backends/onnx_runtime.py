@@ -88,6 +88,8 @@ def load_onnx(spec: ModelSpec, cache: Path, dtype: Dtype = "float32") -> OnnxBac
         _write(spec, folder, dtype)
     try:
         return _load(spec, folder, dtype)
+    except MemoryError:  # the graph is as good as it was, for this and for other processes
+        raise
     except Exception as exc:  # as above; a graph that cannot be read is written anew, once
         _log.warning("graph unreadable", extra={"folder": str(folder), "detail": str(exc)})
         shutil.rmtree(folder)

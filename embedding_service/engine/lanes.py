@@ -58,8 +58,14 @@ class LaneThreads:
         _lower_priority(nice)
         while (work := waiting.get()) is not None:
             task, batch, answer = work
-            answer(self._run(task, batch))
-            del work, task, batch, answer  # what is big must not stay until the next batch comes
+            outcome = self._run(task, batch)
+            try:
+                answer(outcome)
+            except OSError:  # nobody listens any more
+                return
+            except Exception as exc:  # no memory for the answer: whoever waits for it is told at least that
+                answer(BackendFailed(f"{type(exc).__name__} while answering {task} on {len(batch.ids)} texts"))
+            del work, task, batch, answer, outcome  # what is big must not stay until the next batch comes
 
     def _run(self, task: Task, batch: Batch) -> Done | BackendFailed:
         started = time.perf_counter()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import logging
 import signal
 import socket
 import sys
@@ -14,8 +15,14 @@ from embedding_service.core.settings import EmbeddingSettings
 from embedding_service.engine import wire
 from embedding_service.engine.base import Done, EngineEnded, Lane, Ready
 
+_log = logging.getLogger("embedding_service.process")
+
 # A worker whose service hangs up ends at once; one that hangs in a library does not.
 _STOP_S = 5.0
+
+# A batch takes 60 ms of a core, behind at most one other of its lane. A worker that needs longer than this hangs, on a
+# dead disk or GPU: it is ended, and another one started.
+_HUNG_S = 120.0
 
 
 class WorkerProcess:
@@ -26,6 +33,7 @@ class WorkerProcess:
         self._settings = settings
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Done]] = {}
+        self._is_stopped = False
         self._process: Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._ended: asyncio.Task[str] | None = None
@@ -36,12 +44,16 @@ class WorkerProcess:
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                *(["-P"] if sys.flags.safe_path else []),
                 "-m",
                 "embedding_service.engine.worker",
                 str(theirs.fileno()),
+                self._settings.log_level,
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
             )
+        if self._is_stopped:  # while the process was being made
+            self.kill()
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self._writer.write(wire.pack_once(self._settings))
         try:
@@ -64,7 +76,12 @@ class WorkerProcess:
         answered: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answered
         self._writer.write(wire.pack_request(number, lane, task, batch))
-        return await answered
+        try:
+            async with asyncio.timeout(_HUNG_S):
+                return await answered
+        except TimeoutError:
+            self.kill()
+            raise EngineEnded(f"the worker did not answer for {_HUNG_S:g} s and was ended") from None
 
     async def ended(self) -> str:
         """Wait for its end, and say how it was."""
@@ -73,6 +90,7 @@ class WorkerProcess:
 
     async def stop(self) -> None:
         """Hang up and wait for its end; kill it where it does not end."""
+        self._is_stopped = True
         if self._writer is not None:
             self._writer.close()
         if self._process is not None and self._process.returncode is None:
@@ -93,22 +111,29 @@ class WorkerProcess:
                 self._process.kill()
 
     async def _read(self, reader: asyncio.StreamReader) -> str:
-        with contextlib.suppress(EOFError, ConnectionError):
+        try:
             while True:
-                number, outcome = wire.unpack_answer(await _frame(reader))
-                answered = self._waiting.pop(number)
-                if answered.done():
-                    continue
-                if isinstance(outcome, BackendFailed):
-                    answered.set_exception(outcome)
-                else:
-                    answered.set_result(outcome)
+                self._settle(*wire.unpack_answer(await _frame(reader)))
+        except (EOFError, ConnectionError):
+            pass
+        except Exception:  # no memory, or an answer that is none: nothing that comes after it can be trusted
+            _log.exception("the worker's answers cannot be read")
+            self.kill()
         how = f"the worker {await self._wait()}"
         for answered in self._waiting.values():
             if not answered.done():
                 answered.set_exception(EngineEnded(how))
         self._waiting.clear()
         return how
+
+    def _settle(self, number: int, outcome: Done | BackendFailed) -> None:
+        answered = self._waiting.pop(number)
+        if answered.done():
+            return
+        if isinstance(outcome, BackendFailed):
+            answered.set_exception(outcome)
+        else:
+            answered.set_result(outcome)
 
     async def _wait(self) -> str:
         assert self._process is not None

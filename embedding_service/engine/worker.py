@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from embedding_service.backends.base import ModelError
@@ -66,12 +67,19 @@ def _ready(model: LoadedModel) -> Ready:
     return Ready(*facts, dtype=model.dtype, details=model.details)
 
 
+def _be_the_first_to_go() -> None:
+    """Where memory runs out, the kernel ends this process and not the service, which starts another."""
+    with contextlib.suppress(OSError):  # Linux only
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
 def main() -> None:
-    """`python -m embedding_service.engine.worker FD`: FD is this end of the socket pair."""
+    """`python -m embedding_service.engine.worker FD LEVEL`: this end of the socket pair, and the log's level."""
     # Ctrl-C and a stop of the whole group are the service's to act on: it lets what is in work end, then hangs up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    configure_logging("embedding_service", EmbeddingSettings().log_level)
+    _be_the_first_to_go()
+    configure_logging("embedding_service", sys.argv[2])
     # A ConnectionError: the service was killed.
     with socket.socket(fileno=int(sys.argv[1])) as connection, contextlib.suppress(ConnectionError):
         work(connection)

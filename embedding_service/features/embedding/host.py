@@ -29,6 +29,7 @@ RETRY_FAILED_S = 30
 # An engine that ends is replaced at once. Where the next one ends as early, or while it loads, the pauses grow: 1, 3,
 # 7, 15 s, and so on to the pause after a failure.
 _EARLY_S = 5.0
+_MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class EngineHost:
             ready = await engine.start(self._tell)
             self._model = Model(ready, await asyncio.to_thread(load_tokenizer, ready.spec))
         except ModelError as exc:
+            await engine.stop()
             self._fail(str(exc))
             return self._retry_s
         except EngineEnded as exc:
@@ -114,6 +116,7 @@ class EngineHost:
         except Exception as exc:  # no process or no memory to be had: the service stays to say so
             self._fail(f"{type(exc).__name__} while loading model {self._name!r}; the log has more")
             _log.exception("model failed to load", extra={"model": self._name})
+            await engine.stop()
             return self._retry_s
         self._failure = None
         self._scheduler.use(engine, ready.threads)
@@ -131,7 +134,7 @@ class EngineHost:
 
     def _after_early_end(self) -> float:
         self._early_ends += 1
-        return min(self._retry_s, 2.0 ** (self._early_ends - 1) - 1)
+        return min(self._retry_s, 2.0 ** min(self._early_ends - 1, _MOST_DOUBLINGS) - 1)
 
     def _tell(self, doing: str) -> None:
         self._doing = doing

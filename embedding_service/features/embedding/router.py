@@ -56,6 +56,7 @@ def health_router(service: EmbeddingService) -> APIRouter:
 
     @router.get("/", include_in_schema=False)
     @router.get("/ping", include_in_schema=False)
+    @router.head("/health", include_in_schema=False)  # balancers ask so, and TEI answers them
     @router.get("/health", summary="200 when it can embed", response_class=Response)
     async def health() -> Response:
         service.require_ready()

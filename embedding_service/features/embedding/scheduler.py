@@ -1,6 +1,7 @@
 """Which batch runs next. Two lanes: few tokens go to the query lane, all else to the bulk lane, and neither waits."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from embedding_service.engine.base import Done, Engine, EngineEnded, Lane
 from embedding_service.features.embedding.batches import micro_batches
 from embedding_service.features.embedding.metrics import TeiMetrics
 from service_kit.errors import ServiceError
+
+_log = logging.getLogger("embedding_service.scheduler")
 
 # A request of up to so many tokens is a query: a question has 10 to 40, the chunks of an index 180 on average. One text
 # of 128 tokens keeps the query lane for 17 ms.
@@ -75,6 +78,7 @@ class Scheduler:
     def __init__(self, max_batch_tokens: int, metrics: TeiMetrics):
         """max_batch_tokens: of one batch of the bulk lane, padding included."""
         self._max_batch_tokens = max_batch_tokens
+        self._max_query_tokens = min(max_batch_tokens, _QUERY_BATCH_TOKENS)
         self._metrics = metrics
         self._engine: Engine | None = None
         self._threads = 1
@@ -113,8 +117,9 @@ class Scheduler:
         limit = min(self._max_batch_tokens, max(tokens // self._threads, QUERY_TOKENS))
         done: asyncio.Future[list[Vectors]] = asyncio.get_running_loop().create_future()
         job = _Job(task, batch, done, time.perf_counter(), micro_batches(lengths, limit))
-        # A newcomer goes first, and after its first batch to the end: then all take turns.
-        self._waiting[lane].appendleft(job) if lane == "bulk" else self._waiting[lane].append(job)
+        # In turns: each has a batch, and then goes behind all others. A newcomer that went first would be one of many,
+        # and of 16 clients with a text each, 11 got nothing for as long as the others asked.
+        self._waiting[lane].append(job)
         self._metrics.queue_size.inc(len(lengths))
         self._pump(lane)
         try:
@@ -164,7 +169,7 @@ class Scheduler:
         task = alive[0].task
         eligible = [job for job in alive[:_QUERIES_LOOKED_AT] if job.task == task]
         items = [(job, index) for job in eligible for batch in job.batches for index in batch]
-        groups = micro_batches([len(job.batch.ids[index]) for job, index in items], _QUERY_BATCH_TOKENS)
+        groups = micro_batches([len(job.batch.ids[index]) for job, index in items], self._max_query_tokens)
         (group,) = (group for group in groups if 0 in group)
         chosen = [items[number] for number in group]
         for job, index in chosen:
@@ -183,6 +188,7 @@ class Scheduler:
         try:
             done = await engine.run(lane, task, batch)
             _check_finite(done, len(items))
+            _deliver(task, items, done)
         except EngineEnded as exc:
             self._again(engine, lane, items, exc)
             return
@@ -193,27 +199,33 @@ class Scheduler:
             for job in _jobs(items):
                 job.done.cancel()
             raise
-        else:
-            _deliver(task, items, done)
+        except Exception:  # a bug of ours, or no memory: whoever waits is told, and the lane goes on
+            _log.exception("batch failed", extra={"task": task, "texts": len(items)})
+            for job in _jobs(items):
+                self._fail(job, BackendFailed("the answer of the worker could not be used; the log has more"))
         if engine is self._engine:
             self._places[lane] += 1
             self._pump(lane)
 
     def _again(self, engine: Engine, lane: Lane, items: _Items, exc: EngineEnded) -> None:
-        """Put back what was in work when the engine ended, in front; what was in work twice fails."""
+        """Begin what was in work when the engine ended anew, in front; what was in work twice fails.
+
+        From its first row on: the next engine may run another model, and an answer is of one.
+        """
         if self._engine is engine:
             self._engine = None
         for job in _jobs(items):
+            if engine in job.ended_with or job.done.done():
+                continue
             job.ended_with.add(engine)
-            indexes = [index for other, index in items if other is job]
-            if len(job.ended_with) >= _TRIES:
+            if len(job.ended_with) == _TRIES:
                 self._fail(job, BackendFailed(f"{exc} in the middle of this request, {_TRIES} times"))
-            elif not job.done.done():
-                was_waiting = bool(job.batches)
-                job.batches.appendleft(indexes)
-                self._metrics.queue_size.inc(len(indexes))
-                if not was_waiting:
-                    self._waiting[lane].appendleft(job)
+                continue
+            self._metrics.queue_size.inc(len(job.batch.ids) - job.length)
+            job.rows.clear()
+            job.batches = micro_batches(list(map(len, job.batch.ids)), self._max_batch_tokens)
+            if job not in self._waiting[lane]:
+                self._waiting[lane].appendleft(job)
 
     def _fail(self, job: _Job, failure: ServiceError) -> None:
         if not job.done.done():

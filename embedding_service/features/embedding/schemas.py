@@ -138,6 +138,8 @@ def validated(body: object, model: type[_Model]) -> _Model:
         return model.model_validate(body)
     except ValidationError as exc:
         raise from_validation(exc.errors(include_url=False, include_context=False)) from exc
+    except RecursionError as exc:
+        raise ValidationFailed("the body is nested too deeply") from exc
 
 
 def documented(model: type[BaseModel], answer: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from embedding_service.features.embedding.host import EngineHost, MakeEngine, Mo
 from embedding_service.features.embedding.metrics import TeiMetrics
 from embedding_service.features.embedding.scheduler import Inferred, Scheduler
 from embedding_service.features.embedding.schemas import Input
-from service_kit.errors import Overloaded, ValidationFailed
+from service_kit.errors import Overloaded, Unavailable, ValidationFailed
 from service_kit.health import Check
 
 
@@ -182,7 +182,10 @@ class EmbeddingService:
         wanted = {key: sequence for key, sequence in zip(keys, ids, strict=True) if key not in rows}
         inferred = Inferred([], 0.0, 0.0)
         if wanted:
+            identity = self._host.model().identity
             inferred = await self.run(task, Batch(list(wanted.values())))
+            if self._host.model().identity != identity:  # its folder has changed, and a worker has ended since
+                raise Unavailable("the model was replaced in the middle of this request; try again", retry_after_s=1)
             for key, row in zip(wanted, inferred.rows, strict=True):
                 rows[key] = row
                 self._cache.put(key, row)

@@ -13,6 +13,11 @@ BAD_BODIES: dict[str, tuple[str | bytes, str]] = {
     "lone surrogate": ('{"inputs": "\\ud800"}', "not JSON"),
     "NaN dimensions": ('{"inputs": "a", "dimensions": NaN}', "not JSON"),
     "nested too deep": ('{"inputs": ' + "[" * 5_000 + "]" * 5_000 + "}", "not JSON"),
+    "nested just not too deep for the parser": (
+        '{"inputs": [101, ' + "[" * 1_000 + "]" * 1_000 + "]}",
+        "nested too deeply",
+    ),
+    "nested in a field": ('{"inputs": "a", "truncate": ' + "[" * 1_000 + "]" * 1_000 + "}", "truncate"),
     "a list": ('["a"]', "must be a JSON object"),
     "no inputs": ("{}", "inputs: Field required"),
     "null": ('{"inputs": null}', "must be a string"),

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
-from embedding_service.backends.load import LoadedModel
+from embedding_service.backends.base import BackendFailed
+from embedding_service.backends.load import LoadedModel, load_model
 from embedding_service.main import create_app
 from tests.embedding_service.conftest import MakeSettings, wait_until_ready
 from tests.support.engines import InProcess
@@ -223,3 +225,57 @@ def test_it_starts_by_python_dash_m_without_torch_and_ends_by_sigterm(data_dir: 
         process.kill()
     assert '"backend": "onnx"' in log
     assert process.returncode in (0, -signal.SIGTERM)
+
+
+def test_permits_come_back_when_a_request_fails(make_settings: MakeSettings, onnx_model: LoadedModel) -> None:
+    class Broken:
+        name, dim, tasks = "onnx", 384, frozenset({"embed"})
+
+        def run(self, task: Any, batch: Any) -> Any:
+            raise BackendFailed("broken")
+
+    model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Broken(), 1)
+    settings = make_settings(max_concurrent_requests=3, max_client_batch_size=3)
+    with live(create_app(settings, make_engine=lambda: InProcess(lambda: model))) as url:
+        wait_until_ready(url)
+        statuses = [httpx.post(f"{url}/embed", json={"inputs": ["a", "b"]}).status_code for _ in range(4)]
+    assert statuses == [424] * 4
+
+
+def test_a_text_that_comes_again_is_not_computed_again(make_settings: MakeSettings, onnx_model: LoadedModel) -> None:
+    computed: list[int] = []
+
+    class Counting:
+        name, dim, tasks = "onnx", 384, frozenset({"embed"})
+
+        def run(self, task: Any, batch: Any) -> Any:
+            computed.append(len(batch.ids))
+            return onnx_model.backend.run(task, batch)
+
+    model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Counting(), 1)
+    with live(create_app(make_settings(), make_engine=lambda: InProcess(lambda: model))) as url:
+        wait_until_ready(url)
+        first = httpx.post(f"{url}/embed", json={"inputs": ["the lock", "the pool", "the lock"]}).json()
+        raw = httpx.post(f"{url}/embed", json={"inputs": ["the pool", "the door"], "normalize": False}).json()
+        metrics = httpx.get(f"{url}/metrics").text
+    assert computed == [2, 1]  # the lock and the pool once each, then the door
+    assert first[0] == first[2]
+    np.testing.assert_allclose(np.array(raw[0]) / np.linalg.norm(raw[0]), first[1], atol=1e-6)
+    assert "embedding_cache_hits_total 1.0" in metrics
+    assert "embedding_cache_misses_total 3.0" in metrics
+
+
+def test_a_graph_stays_where_there_is_no_memory_to_load_it(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings(data_dir=tmp_path)
+    load_model(settings)
+    (graph,) = (tmp_path / "onnx").glob("*/model.onnx")
+
+    def no_memory(_: Path) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("embedding_service.backends.onnx_runtime._session", no_memory)
+    with pytest.raises(MemoryError):
+        load_model(settings)
+    assert graph.exists()

@@ -141,6 +141,7 @@ def test_info_tells_the_model_the_limits_and_the_identity(http: httpx.Client) ->
 
 
 def test_health_is_200_and_empty_when_ready(http: httpx.Client) -> None:
+    assert http.head("/health").status_code == 200
     for path in ("/health", "/", "/ping"):
         answer = http.get(path)
         assert (answer.status_code, answer.content) == (200, b"")

@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -131,6 +133,53 @@ async def test_a_worker_that_hangs_is_ended_all_the_same(
     with pytest.raises(EngineEnded, match="SIGKILL"):
         await asking
     assert workers() == before
+
+
+async def test_a_worker_that_does_not_answer_is_ended_and_its_callers_are_told(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedding_service.engine.process._HUNG_S", 0.5)
+    before = workers()
+    engine = WorkerProcess(make_settings())
+    await engine.start()
+    (pid,) = workers() - before
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(EngineEnded, match=r"did not answer for 0\.5 s"):
+        await engine.run("query", "embed", Batch([[101, 102]]))
+    assert await asyncio.wait_for(engine.ended(), 10) == "the worker was ended by SIGKILL"
+
+
+async def test_answers_that_cannot_be_read_end_the_worker_and_nobody_waits_for_ever(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = WorkerProcess(make_settings())
+    await engine.start()
+
+    def unpack(_: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("embedding_service.engine.wire.unpack_answer", unpack)
+    with pytest.raises(EngineEnded, match="SIGKILL"):
+        await asyncio.wait_for(engine.run("query", "embed", Batch([[101, 102]])), 20)
+    await engine.stop()
+
+
+async def test_a_worker_reads_no_env_file_of_the_folder_it_is_started_in(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("EMBEDDING_THREADS=lots\nEMBEDDING_MODEL=/no/such/folder\n")
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.chdir(tmp_path)
+    engine = WorkerProcess(make_settings())
+    assert (await engine.start()).spec.name == "sentence-transformers/all-MiniLM-L6-v2"
+    await engine.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux chooses by oom_score_adj")
+def test_where_memory_runs_out_the_worker_goes_and_not_the_service(own_service: tuple[str, int]) -> None:
+    _, pid = own_service
+    scores = [int(Path(f"/proc/{one}/oom_score_adj").read_text()) for one in (pid, os.getpid())]
+    assert scores[0] >= scores[1] + 500
 
 
 async def test_stopping_while_it_loads_leaves_no_process(make_settings: MakeSettings) -> None:

@@ -1,14 +1,17 @@
 """An engine that could not be started, or has ended, is followed by another."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from embedding_service.backends.base import ModelError
+from embedding_service.backends.base import Batch, ModelError
 from embedding_service.backends.load import LoadedModel
+from embedding_service.engine.base import EngineEnded
 from embedding_service.features.embedding.host import EngineHost
 from embedding_service.features.embedding.metrics import TeiMetrics
 from embedding_service.features.embedding.scheduler import Scheduler
@@ -90,6 +93,66 @@ async def test_an_engine_that_ends_is_replaced_at_once_and_the_next_ones_after_g
     assert refused.value.retry_after_s == 1
     await asyncio.sleep(0.1)
     assert len(engines) == 2
+    await host.stop()
+    await asyncio.wait_for(keeping, 10)
+
+
+async def test_the_pause_after_ends_without_number_is_the_longest_one(
+    scheduler: Scheduler, metrics: TeiMetrics
+) -> None:
+    def load() -> LoadedModel:
+        raise EngineEnded("the worker was ended by SIGKILL while it loaded the model")
+
+    host = EngineHost("m", lambda: InProcess(load), scheduler, metrics, retry_s=30)
+    assert [await host._live() for _ in range(7)] == [0, 1, 3, 7, 15, 30, 30]
+    for _ in range(1_100):
+        assert host._after_early_end() == 30
+
+
+async def test_an_engine_whose_tokenizer_cannot_be_read_is_ended(
+    scheduler: Scheduler, metrics: TeiMetrics, onnx_model: LoadedModel, tmp_path: Path
+) -> None:
+    engines: list[InProcess] = []
+    loaded = replace(onnx_model, spec=replace(onnx_model.spec, folder=tmp_path))  # without a tokenizer.json
+
+    def make() -> InProcess:
+        engines.append(InProcess(lambda: loaded))
+        return engines[-1]
+
+    host = EngineHost("m", make, scheduler, metrics, retry_s=0.01)
+    keeping = asyncio.create_task(host.keep())
+    await until(lambda: len(engines) == 3)
+    assert [await engine.ended() for engine in engines[:2]] == ["it was stopped"] * 2
+    await host.stop()
+    await asyncio.wait_for(keeping, 10)
+
+
+async def test_where_no_engine_comes_after_one_that_ended_whoever_waits_is_told_why(
+    scheduler: Scheduler, metrics: TeiMetrics, onnx_model: LoadedModel
+) -> None:
+    engines: list[InProcess] = []
+    may_load = threading.Event()
+
+    def load() -> LoadedModel:
+        if len(engines) == 1:
+            return onnx_model
+        assert may_load.wait(20)
+        raise ModelError("the disk is gone")
+
+    def make() -> InProcess:
+        engines.append(InProcess(load))
+        return engines[-1]
+
+    host = EngineHost("m", make, scheduler, metrics)
+    keeping = asyncio.create_task(host.keep())
+    await until(lambda: host.check().ok)
+    engines[0].die("the worker was ended by SIGKILL")
+    await until(lambda: len(engines) == 2)
+    waiting = asyncio.create_task(scheduler.run("embed", Batch([[101, 102]])))
+    await asyncio.sleep(0.05)
+    may_load.set()
+    with pytest.raises(Unavailable, match="the disk is gone"):
+        await asyncio.wait_for(waiting, 10)
     await host.stop()
     await asyncio.wait_for(keeping, 10)
 

@@ -75,3 +75,21 @@ def test_a_failure_is_an_answer_and_the_next_batch_runs(outcomes: "Outcomes[Done
     assert bug.message == "MemoryError while running embed on 1 texts"  # its own text may tell what is nobody's
     assert isinstance(fine, Done)
     lanes.stop()
+
+
+def test_an_answer_that_cannot_be_given_becomes_a_failure_and_the_lane_goes_on(
+    outcomes: "Outcomes[Done | BackendFailed]",
+) -> None:
+    def scarce(outcome: Done | BackendFailed) -> None:
+        if isinstance(outcome, Done):
+            raise MemoryError
+        outcomes.put(outcome)
+
+    lanes = LaneThreads(Backend(), 1)
+    lanes.submit("query", "embed", Batch([[1]]), scarce)
+    failure = outcomes.get(timeout=20)
+    assert isinstance(failure, BackendFailed)
+    assert failure.message == "MemoryError while answering embed on 1 texts"
+    lanes.submit("query", "embed", Batch([[1]]), outcomes.put)
+    assert isinstance(outcomes.get(timeout=20), Done)
+    lanes.stop()

@@ -24,6 +24,8 @@ class Engine:
         self.may_answer = asyncio.Event()
         self.is_dead = False
         self.value: float | None = None
+        self.failure: Exception | None = None
+        self.surplus = 0
         if not is_held:
             self.may_answer.set()
 
@@ -33,6 +35,8 @@ class Engine:
             await self.may_answer.wait()
         if self.is_dead:
             raise EngineEnded("the worker was ended by SIGKILL")
+        if self.failure is not None:
+            raise self.failure
         if any(ids[0] == 999 for ids in batch.ids):
             raise BackendFailed("broken")
         rows = [[ids[0]] for ids in batch.ids]
@@ -40,6 +44,7 @@ class Engine:
             rows = [[token] for ids in batch.ids for token in ids]
         if self.value is not None:
             rows = [[self.value] for _ in rows]  # type: ignore[list-item]
+        rows = [*rows, *rows[: self.surplus]]
         return Done(np.array(rows, np.float32), 0.001)
 
     def die(self) -> None:
@@ -112,13 +117,81 @@ async def test_queries_that_wait_together_run_together_if_they_are_alike(schedul
     assert engine.sent == [("query", [0]), ("query", [1, 3, 5, 4]), ("query", [2])]
 
 
-async def test_two_bulk_requests_take_turns(scheduler: Scheduler) -> None:
-    engine = Engine()
+async def test_bulk_requests_take_turns(scheduler: Scheduler) -> None:
+    engine = Engine(is_held=True)
     scheduler.use(engine, threads=1)
-    await asyncio.gather(scheduler.run("embed", bulk(1, 12)), scheduler.run("embed", bulk(2, 12)))
-    order = [firsts[0] for _, firsts in engine.sent]
-    assert sorted(order) == [1] * 4 + [2] * 4
-    assert order not in ([1] * 4 + [2] * 4, [2] * 4 + [1] * 4)
+    running = [asyncio.create_task(scheduler.run("embed", bulk(number, 12))) for number in (1, 2)]
+    await turns()
+    engine.may_answer.set()
+    await asyncio.gather(*running)
+    # Two were sent while there was nobody else, and the third was next; from then on they take turns.
+    assert [firsts[0] for _, firsts in engine.sent] == [1, 1, 1, 2, 1, 2, 2, 2]
+
+
+async def test_a_newcomer_does_not_go_before_those_who_wait(scheduler: Scheduler) -> None:
+    engine = Engine(is_held=True)
+    scheduler.use(engine, threads=1)
+    running = [asyncio.create_task(scheduler.run("embed", bulk(number, 1))) for number in range(1, 9)]
+    await turns()
+    engine.may_answer.set()
+    await asyncio.gather(*running)
+    assert [firsts[0] for _, firsts in engine.sent] == list(range(1, 9))
+
+
+@pytest.mark.parametrize("failure", [MemoryError(), ValueError("no such answer"), BrokenPipeError()])
+async def test_an_engine_that_fails_as_none_should_fails_its_callers_and_not_the_lane(
+    scheduler: Scheduler, failure: Exception
+) -> None:
+    engine = Engine()
+    engine.failure = failure
+    scheduler.use(engine, threads=1)
+    for _ in range(3):
+        with pytest.raises(BackendFailed, match="could not be used"):
+            await scheduler.run("embed", Batch([[1]]))
+    engine.failure = None
+    assert await values(scheduler, Batch([[7]])) == [7.0]
+
+
+@pytest.mark.parametrize("inputs", [Batch([[1]]), bulk(1, 3)])
+async def test_an_answer_of_too_many_rows_fails_its_caller_and_not_the_lane(
+    scheduler: Scheduler, inputs: Batch
+) -> None:
+    engine = Engine()
+    engine.surplus = 1
+    scheduler.use(engine, threads=1)
+    with pytest.raises(BackendFailed, match="could not be used"):
+        await scheduler.run("embed", inputs)
+    engine.surplus = 0
+    assert await values(scheduler, inputs) == [1.0] * len(inputs.ids)
+
+
+async def test_the_limit_of_a_batch_holds_for_queries_too(registry: CollectorRegistry) -> None:
+    scheduler, engine = Scheduler(16, TeiMetrics(registry)), Engine(is_held=True)
+    scheduler.use(engine, threads=1)
+    running = [asyncio.create_task(values(scheduler, Batch([[number] * 5]))) for number in range(9)]
+    await turns()
+    engine.may_answer.set()
+    await asyncio.gather(*running)
+    assert max(len(firsts) for _, firsts in engine.sent) == 3
+    await scheduler.stop()
+
+
+async def test_an_answer_is_of_one_engine_and_never_of_two(scheduler: Scheduler, registry: CollectorRegistry) -> None:
+    first, second = Engine(is_held=True), Engine()
+    first.value, second.value = 1, 2
+    scheduler.use(first, threads=1)
+    running = asyncio.create_task(values(scheduler, bulk(5, 12)))
+    await turns()
+    first.may_answer.set()  # what was sent is answered, what is sent next is not
+    first.may_answer.clear()
+    await turns()
+    assert len(first.sent) == 4
+    first.die()
+    await turns()
+    scheduler.drop()
+    scheduler.use(second, threads=1)
+    assert await running == [2.0] * 12
+    assert registry.get_sample_value("te_queue_size") == 0
 
 
 async def test_a_small_bulk_is_spread_over_all_threads(scheduler: Scheduler) -> None:

@@ -1,6 +1,7 @@
 """A service as a process: it answers, it stops when told, and a taken port is said in words."""
 
 import asyncio
+import resource
 import signal
 import socket
 import subprocess
@@ -99,3 +100,50 @@ def test_a_request_that_outlasts_the_servers_end_is_told_to_come_again() -> None
 
 async def nothing() -> list[Check]:
     return []
+
+
+def send_head(port: int, header_bytes: int) -> bytes:
+    """What the service answers to a request with a header of that size, sent in pieces."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nx-long: ")
+        try:
+            for _ in range(header_bytes // 4096):
+                connection.sendall(b"a" * 4096)
+            connection.sendall(b"\r\nconnection: close\r\n\r\n")
+        except ConnectionError:
+            pass  # it has hung up, which is what is wanted of it
+        answer = b""
+        try:
+            while piece := connection.recv(65536):
+                answer += piece
+        except ConnectionError:
+            pass
+        return answer
+
+
+def test_a_head_without_end_is_refused_and_one_of_32_kilobytes_is_not() -> None:
+    port = free_port()
+    process = start(port)
+    try:
+        wait_for_answer(port)
+        assert send_head(port, 32 * 1024).startswith(b"HTTP/1.1 200")
+        # Hung up on while it was being sent, so that the answer may be lost on its way.
+        assert send_head(port, 4 * 1024 * 1024)[:12] in (b"HTTP/1.1 431", b"")
+        assert send_head(port, 128 * 1024)[:12] in (b"HTTP/1.1 431", b"")
+        assert wait_for_answer(port) == b'{"status":"alive"}'
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_takes_as_many_open_files_as_it_may_have() -> None:
+    port = free_port()
+    limited = ["sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh"]
+    process = subprocess.Popen([*limited, sys.executable, "-c", PROGRAM, str(port)], stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for_answer(port)
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        assert soft == min(hard, 65_536) > 256
+    finally:
+        process.kill()
+        process.communicate()
