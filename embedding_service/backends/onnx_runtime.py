@@ -80,12 +80,13 @@ def load_onnx(spec: ModelSpec, cache: Path, dtype: Dtype = "float32") -> OnnxBac
     cache: folder of graphs, created at need. dtype: of the arithmetic; int8 tells its fidelity in `details`.
     Fails with UnsupportedModel (use another backend) or ModelError.
     """
-    check_supported(spec)
+    is_written = _is_written(spec, dtype)
     if dtype == "int8" and spec.kind != "embedding":
         raise UnsupportedModel(f"int8 is of embedding models only, and {spec.name!r} is a {spec.kind} model")
-    folder = cache / _key(spec, dtype)
+    folder = cache / _key(spec, dtype, is_written)
+    write = _write if is_written else _export
     if not (folder / "model.onnx").exists():
-        _write(spec, folder, dtype)
+        write(spec, folder, dtype)
     try:
         return _load(spec, folder, dtype)
     except MemoryError:  # the graph is as good as it was, for this and for other processes
@@ -93,12 +94,23 @@ def load_onnx(spec: ModelSpec, cache: Path, dtype: Dtype = "float32") -> OnnxBac
     except Exception as exc:  # as above; a graph that cannot be read is written anew, once
         _log.warning("graph unreadable", extra={"folder": str(folder), "detail": str(exc)})
         shutil.rmtree(folder)
-        _write(spec, folder, dtype)
+        write(spec, folder, dtype)
         return _load(spec, folder, dtype)
 
 
+def _is_written(spec: ModelSpec, dtype: Dtype) -> bool:
+    """By onnx_graph, or else exported by torch? Fails with UnsupportedModel for an int8 that cannot be written."""
+    try:
+        check_supported(spec)
+    except UnsupportedModel:
+        if dtype == "int8":
+            raise
+        return False
+    return True
+
+
 def check_supported(spec: ModelSpec) -> None:
-    """Raise UnsupportedModel, with the reason, unless the graph of this model can be written."""
+    """Raise UnsupportedModel, with the reason, unless the graph of this model can be written without torch."""
     config = spec.config
     reasons = [
         (_is_bert(spec), "it is not a BertModel"),
@@ -120,9 +132,9 @@ def _is_bert(spec: ModelSpec) -> bool:
     return spec.config.get("architectures") == ["BertModel"] or spec.config.get("model_type") == "bert"
 
 
-def _key(spec: ModelSpec, dtype: Dtype) -> str:
+def _key(spec: ModelSpec, dtype: Dtype, is_written: bool) -> str:
     """Everything that the graph is made of: two models, or two versions of the writer, never share a folder."""
-    method = INT8_METHOD if dtype == "int8" else ""
+    method = INT8_METHOD if dtype == "int8" else "" if is_written else "exported"
     return content_key([_GRAPH_VERSION, spec.digest, spec.kind, spec.pooling, dict(spec.config), dtype, method])
 
 
@@ -138,6 +150,19 @@ def _write(spec: ModelSpec, folder: Path, dtype: Dtype) -> None:
             write_graph(spec, whole)
 
     write_whole(folder, write)
+
+
+def _export(spec: ModelSpec, folder: Path, dtype: Dtype) -> None:
+    from embedding_service.backends.onnx_export import export_graph
+
+    try:
+        write_whole(folder, lambda whole: export_graph(spec, whole))
+    except UnsupportedModel as exc:
+        try:
+            check_supported(spec)
+        except UnsupportedModel as why:
+            raise UnsupportedModel(f"{why}; and {exc}") from exc
+        raise
 
 
 def _load(spec: ModelSpec, folder: Path, dtype: Dtype) -> OnnxBackend:

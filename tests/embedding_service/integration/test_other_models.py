@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -90,17 +91,64 @@ def test_a_bert_of_any_size_and_pooling_has_an_int8_form(
     assert not np.array_equal(whole, rounded)
 
 
-def test_a_model_that_is_no_bert_is_run_by_sentence_transformers(
-    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings
-) -> None:
+def distil_bert() -> Any:
     from transformers import DistilBertConfig, DistilBertModel
 
-    config = DistilBertConfig(vocab_size=30522, dim=48, n_layers=2, n_heads=4, hidden_dim=96)
-    folder = save_model(tmp_path, onnx_model.spec.folder, "max", lambda: DistilBertModel(config), normalize=False)
+    return DistilBertModel(DistilBertConfig(vocab_size=30522, dim=48, n_layers=2, n_heads=4, hidden_dim=96))
+
+
+def mpnet() -> Any:
+    from transformers import MPNetConfig, MPNetModel
+
+    return MPNetModel(MPNetConfig(**{**BERT, "num_hidden_layers": 2, "max_position_embeddings": 80}))
+
+
+def roberta() -> Any:
+    from transformers import RobertaConfig, RobertaModel
+
+    return RobertaModel(RobertaConfig(**{**BERT, "num_hidden_layers": 2, "max_position_embeddings": 80}))
+
+
+def modern_bert() -> Any:
+    from transformers import ModernBertConfig, ModernBertModel
+
+    ids = {"pad_token_id": 0, "bos_token_id": 101, "cls_token_id": 101, "eos_token_id": 102, "sep_token_id": 102}
+    return ModernBertModel(ModernBertConfig(**{**BERT, **ids}))
+
+
+@pytest.mark.parametrize(
+    ("transformer", "pooling"), [(distil_bert, "max"), (mpnet, "mean"), (roberta, "cls"), (modern_bert, "mean")]
+)
+def test_a_model_that_is_no_bert_is_exported_once_and_then_needs_no_torch(
+    tmp_path: Path,
+    onnx_model: LoadedModel,
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    transformer: Callable[[], Any],
+    pooling: str,
+) -> None:
+    folder = save_model(tmp_path, onnx_model.spec.folder, pooling, transformer, normalize=False)
+    settings = make_settings(embedding_model=str(folder), data_dir=tmp_path / "data")
+    loaded, expected = load_model(settings), encode(folder, TEXTS)
+    assert (loaded.backend.name, loaded.backend.dim) == ("onnx", 48)
+    np.testing.assert_allclose(embed(loaded), expected, atol=1e-4 * np.abs(expected).max())
+    ids = loaded.tokenizer.encode(TEXTS, "right")
+    by_torch = load_model(make_settings(embedding_model=str(folder), embedding_backend="sentence_transformers"))
+    tokens = by_torch.backend.run("embed_all", Batch(ids))
+    np.testing.assert_allclose(loaded.backend.run("embed_all", Batch(ids)), tokens, atol=1e-4 * np.abs(tokens).max())
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # as if it were not installed
+    np.testing.assert_array_equal(embed(load_model(settings)), embed(loaded))
+
+
+def test_a_model_whose_export_is_not_true_is_run_by_sentence_transformers(
+    tmp_path: Path, onnx_model: LoadedModel, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_model(tmp_path, onnx_model.spec.folder, "max", distil_bert, normalize=False)
+    monkeypatch.setattr("embedding_service.backends.onnx_export._TOLERANCE", -1.0)
     loaded = load_model(make_settings(embedding_model=str(folder)))
     assert loaded.backend.name == "sentence_transformers"
     np.testing.assert_allclose(embed(loaded), encode(folder, TEXTS), atol=1e-4)
-    with pytest.raises(UnsupportedModel, match=r"not a BertModel; its pooling is max"):
+    with pytest.raises(UnsupportedModel, match=r"not a BertModel; its pooling is max; and its exported .* off by"):
         load_model(make_settings(embedding_model=str(folder), embedding_backend="onnx"))
 
 
