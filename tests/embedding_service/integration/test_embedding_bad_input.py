@@ -78,6 +78,13 @@ def test_a_text_just_under_the_limit_is_embedded(http: httpx.Client) -> None:
     assert answer.headers["x-compute-tokens"] == "256"
 
 
+def test_ten_thousand_texts_are_refused_with_the_limit(http: httpx.Client) -> None:
+    for path, field in (("/embed", "inputs"), ("/v1/embeddings", "input"), ("/tokenize", "inputs")):
+        answer = http.post(path, json={field: ["text"] * 10_000})
+        assert answer.status_code == 422, path
+        assert "batch size 10000 > maximum allowed batch size 64" in answer.text
+
+
 def test_tokenize_takes_texts_only_and_not_beyond_its_limit(http: httpx.Client) -> None:
     assert "list of strings" in http.post("/tokenize", json={"inputs": [101, 102]}).json()["error"]
     answer = http.post("/tokenize", json={"inputs": ["a", "x" * 64_001]})

@@ -16,19 +16,11 @@ from embedding_service.backends.base import Batch, ModelError, UnsupportedModel
 from embedding_service.backends.load import LoadedModel, load_model
 from embedding_service.core.model import identity
 from tests.embedding_service.conftest import MakeSettings
+from tests.embedding_service.made_models import BERT
 
 TEXTS = ["def close(self): ...", "x", "return the number of open connections in the pool " * 8]
 
 BACKENDS = ["onnx", "sentence_transformers"]
-
-BERT: dict[str, Any] = {
-    "vocab_size": 30522,
-    "hidden_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 96,
-    "max_position_embeddings": 64,
-}
 
 
 def save_model(folder: Path, tokenizer_from: Path, pooling: str, transformer: Any, *, normalize: bool = True) -> Path:
