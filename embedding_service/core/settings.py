@@ -45,7 +45,7 @@ class EmbeddingSettings(ServiceSettings):
     # TEI has 16384, for a GPU. On a core ONNX Runtime is at its best at 512 (texts a CPU-second with
     # 256: 42.6, 512: 44.4, 1,024: 40): what a batch writes between two operators still fits the cache.
     max_batch_tokens: int = Field(512, gt=0, description="Most tokens, padding included, that one batch holds.")
-    # 13,000 vectors of 384 components, with texts of 180 tokens.
+    # 12,500 vectors of 384 components, with texts of 180 tokens: 2.5 kB each.
     embedding_cache_bytes: int = Field(
         32_000_000, ge=0, description="Bytes of recent vectors to keep, so that a text that comes again costs nothing."
     )

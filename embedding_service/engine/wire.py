@@ -1,7 +1,8 @@
 """Frames between the service and its worker process, over a socket pair that only these two hold.
 
 A frame is its length and its bytes; arrays go as they are in memory, since both ends are one machine and one program.
-What is said once (settings, a model's facts) is pickled; what is said for every batch is packed by hand: 20 us a batch.
+What is said once (settings, a model's facts) is pickled; what is said for every batch is packed by hand: 26 us
+for a batch of 16 questions and its answer, both ends.
 """
 
 import pickle

@@ -36,7 +36,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _Result]) 
 
     Without it a client that gives up and tries again leaves each of its bulk requests to be embedded to the end.
     """
-    # The work is done in the request's own task: a second one would cost 25 us, a tenth of what a query costs here.
+    # The work is done in the request's own task: a second one, waited for, costs 9 us a query.
     task = asyncio.current_task()
     assert task is not None
     has_left = False
