@@ -109,7 +109,7 @@ class KeyRing:
             raise ValueError(f"{path}: {exc}") from None
 
     def find(self, authorization: bytes | None) -> Key:
-        """Whose key an Authorization header holds; takes 0.5 us, half of it SHA-256 (1.5 for a wrong one), among 1,000 keys.
+        """Whose key an Authorization header holds. Takes 0.5 us among 1,000 keys, half of it SHA-256; a wrong one 1.5.
 
         Fails with Unauthorized, in OpenAI's words, for no header, another scheme and an unknown key.
         """

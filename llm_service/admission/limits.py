@@ -10,7 +10,7 @@ from service_kit.errors import Overloaded
 # A bucket holds a minute's worth: whoever was silent for that long may use it at once.
 _BURST_S = 60.0
 
-# After a minute's additions times are off by rounding; without it a caller who waits as told may be refused again.
+# Times are off by rounding (1e-9 s after a month); without this, 6 s would be told as 7.
 _ROUNDING_S = 1e-6
 
 _ABBREVIATIONS = {"requests": "RPM", "tokens": "TPM"}
@@ -22,10 +22,10 @@ class _Bucket:
     __slots__ = ("_cost_s", "_paid_s", "per_minute")
 
     def __init__(self, per_minute: int, now_s: float, held: float = math.inf):
-        """held: of what may be taken at once, per_minute at most; below zero: a debt."""
+        """held: what may be taken at once; above per_minute: that much; below zero: a debt."""
         self.per_minute = per_minute
         self._cost_s = 60 / per_minute
-        self._paid_s = now_s - min(held * self._cost_s, _BURST_S)
+        self._paid_s = now_s - held * self._cost_s
 
     def held(self, now_s: float) -> float:
         return min(now_s - self._paid_s, _BURST_S) / self._cost_s
@@ -65,7 +65,7 @@ class Account:
             requests.take(1, now_s)
 
     def spend(self, tokens: int) -> None:
-        """Take what an answer used, prompt and completion. Nobody knew it before, so it may leave a debt."""
+        """Take what an answer used, prompt and completion; takes 0.2 us. Nobody knew it before, so it may be a debt."""
         if self._tokens is not None:
             self._tokens.take(tokens, self._clock())
 
@@ -105,7 +105,7 @@ class RateLimits:
         self._accounts: dict[bytes, Account] = {}
 
     def admit(self, key: Key) -> Account:
-        """Let one request in; its answer's tokens go to spend(). Takes 0.4 us with both limits, 0.1 with none; spend() 0.2.
+        """Let one request in; its answer's tokens go to spend(). Takes 0.4 us with both limits, 0.1 with none.
 
         Fails with Overloaded, in OpenAI's words, with the seconds after which it would pass if nobody else used the
         key. Requests that are in work together have each been let in before any of them has spent its tokens.

@@ -1,5 +1,7 @@
 """Requests and tokens a minute, by a clock that the test moves."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,6 +171,29 @@ def test_a_changed_limit_holds_from_the_next_request_on_and_a_debt_stays() -> No
     in_work.spend(6_000)  # of an answer that began under the old file
     assert refusal(limits, key(requests=3, tokens=6_000)).details["type"] == "tokens"
     assert admitted(limits, key()) == 1_000
+
+
+def test_a_raised_limit_gives_what_was_left_and_then_comes_back_faster() -> None:
+    clock = Clock()
+    limits = RateLimits(clock)
+    limits.admit(key(requests=60))
+    clock.now_s += 3_600
+    assert admitted(limits, key(requests=600)) == 60
+    clock.now_s += 1
+    assert admitted(limits, key(requests=600)) == 10
+
+
+def test_times_are_told_exactly_at_any_hour() -> None:
+    dice, clock, mine = random.Random(1), Clock(), key(tokens=60)
+    told = set()
+    for _ in range(1_000):
+        clock.now_s = dice.random() * 1e7
+        limits = RateLimits(clock)
+        limits.admit(mine).spend(65)
+        told.add(refusal(limits, mine).retry_after_s)
+        clock.now_s += 6
+        limits.admit(mine)
+    assert told == {6}
 
 
 def test_a_new_key_under_an_old_name_begins_anew_and_so_does_a_new_name() -> None:
