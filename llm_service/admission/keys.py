@@ -14,6 +14,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Self
 
+from llm_service.core.watched import Watched
 from service_kit.errors import Unauthorized
 
 # It tells people and secret scanners what the text is.
@@ -55,6 +56,11 @@ def digest_of(key: str) -> bytes:
     return sha256(key.encode()).digest()
 
 
+def watched_keys(path: Path) -> "Watched[KeyRing]":
+    """The keys of a file, read again when it changes. Fails with ValueError in words where it cannot be used."""
+    return Watched("LLM_KEYS_FILE", lambda read: KeyRing.parse(read(path), path))
+
+
 class KeyRing:
     """All keys that open the gateway; none at all opens it to nobody."""
 
@@ -72,15 +78,6 @@ class KeyRing:
                 raise ValueError(f"{alike.name!r} and {key.name!r} have the same sha256: a key has one name")
         # Compared with where none is found, so that a wrong key takes the same way; nobody knows what hashes to it.
         self._nobody = Key("", secrets.token_bytes(32))
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Read a file. Fails with ValueError in words, a file that cannot be read included."""
-        try:
-            content = path.read_bytes()
-        except OSError as exc:
-            raise ValueError(f"cannot read {path}: {exc.strerror}") from None
-        return cls.parse(content, path)
 
     @classmethod
     def parse(cls, content: bytes, path: Path) -> Self:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_service.admission.keys import Key, KeyRing, digest_of, new_key
+from llm_service.admission.keys import Key, KeyRing, digest_of, new_key, watched_keys
 from llm_service.core.envelope import openai_envelope
 from service_kit.errors import Unauthorized
 
@@ -118,12 +118,21 @@ def test_a_file_that_is_not_text_is_refused() -> None:
         KeyRing.parse(b"# \xff", PATH)
 
 
-def test_a_file_is_read_from_its_path(tmp_path: Path) -> None:
+def test_a_file_is_read_again_by_its_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "keys.toml"
     with pytest.raises(ValueError, match=f"cannot read {path}: No such file"):
-        KeyRing.of(path)
+        watched_keys(path)
     path.write_text(stanza())
-    assert KeyRing.of(path).find(b"Bearer ca-one").name == "ci"
+    keys = watched_keys(path)
+    assert keys.value.find(b"Bearer ca-one").name == "ci"
+    path.write_text("")
+    keys.reload()
+    with pytest.raises(Unauthorized):
+        keys.value.find(b"Bearer ca-one")
+    path.write_text(f"[[key]]\n{PLANTED}\n")
+    keys.reload()
+    assert "LLM_KEYS_FILE has changed and is not used" in (keys.problem or "")
+    assert PLANTED not in (keys.problem or "") + caplog.text
 
 
 def test_new_keys_are_told_by_their_prefix_and_never_alike() -> None:
