@@ -19,11 +19,13 @@ FLOORS: dict[str, int] = {
     "clients": 1,
     "backends": 1,
     "providers": 1,
+    "admission": 1,
     "engine": 2,
     "features": 3,
     "web": 3,
     "readiness": 3,
     "cli": 4,
+    "keys": 4,
     "main": 4,
     "__main__": 5,
 }
