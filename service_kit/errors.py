@@ -10,12 +10,23 @@ class ServiceError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
 
-    def __init__(self, message: str, *, retry_after_s: int | None = None, details: Mapping[str, Any] | None = None):
-        """message names the value, the limit and the next step; retry_after_s becomes the Retry-After header."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        details: Mapping[str, Any] | None = None,
+        logged: str | None = None,
+    ):
+        """message names the value, the limit and the next step; retry_after_s becomes the Retry-After header.
+
+        logged: what others than this caller may see, where message quotes a stranger who may quote the request.
+        """
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
         self.details = dict(details or {})
+        self.logged = message if logged is None else logged
 
 
 class ValidationFailed(ServiceError):

@@ -43,7 +43,7 @@ def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envel
     def answer(request: Request, error: ServiceError) -> Response:
         metrics.errors.labels(error.code).inc()
         if error.status >= 500:
-            _log.warning("failed", extra={"code": error.code, "path": request.url.path, "detail": error.message})
+            _log.warning("failed", extra={"code": error.code, "path": request.url.path, "detail": error.logged})
         return render(request.url.path, error, envelope)
 
     async def on_service_error(request: Request, error: Exception) -> Response:

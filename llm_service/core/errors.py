@@ -12,6 +12,12 @@ class ClientLeft(Exception):
     """The caller stopped reading. Nobody is there to be answered."""
 
 
+class SlowRequest(ServiceError):
+    """The caller took too long to send its request. OpenAI's clients send it again on a 408."""
+
+    code, status = "timeout", 408
+
+
 class InvalidRequest(ServiceError):
     """The request cannot be forwarded. 400 and not 422, because OpenAI's clients tell the two apart."""
 
@@ -31,6 +37,6 @@ class Refused(ServiceError):
 
     def __init__(self, status: int, message: str, *, retry_after_s: int | None = None, **openai: Any):
         """status: 400 to 499. openai: `type`, `param` and `code` of the upstream's envelope, where it gave them."""
-        super().__init__(message, retry_after_s=retry_after_s, details=openai)
+        super().__init__(message, retry_after_s=retry_after_s, details=openai, logged=f"refused with {status}")
         self.status = status
         self.code = _WORDS.get(status, "validation")

@@ -1,5 +1,6 @@
 """Every setting of llm_service."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -32,18 +33,49 @@ class LlmSettings(ServiceSettings):
     llm_upstream_api_key: SecretStr | None = Field(
         None, description="Key of LLM_BASE_URL, where that server wants one."
     )
+    openai_api_key_file: Path | None = Field(None, description="A file that holds it, in place of OPENAI_API_KEY.")
+    llm_upstream_api_key_file: Path | None = Field(
+        None, description="A file that holds it, in place of LLM_UPSTREAM_API_KEY."
+    )
     llm_model: str = Field(DEFAULT_MODEL, min_length=1, description="Model for requests that name none.")
+    llm_backends_file: Path | None = Field(
+        None, description="Several servers, in a TOML file (llm_service/README.md); it goes before all of the above."
+    )
+    llm_backends: str | None = Field(None, description="The same in one variable: a JSON list of the file's tables.")
+    llm_keys_file: Path | None = Field(
+        None, description="Keys that callers must have, made by `python -m llm_service.keys`; none: open to all."
+    )
 
-    llm_connect_timeout_s: float = Field(5.0, gt=0, description="Deadline of connecting to the server.")
-    llm_first_byte_timeout_s: float = Field(
-        120.0, gt=0, description="Deadline of a stream's first byte, retries included; Ollama loads its model in it."
+    llm_connect_timeout_s: float = Field(5.0, gt=0, description="Deadline of connecting to a server.")
+    llm_first_token_timeout_s: float = Field(
+        120.0, gt=0, description="Deadline of a stream's first token, retries included; Ollama loads its model in it."
     )
     llm_idle_timeout_s: float = Field(
         60.0, gt=0, description="Longest silence inside a stream, of the server or of a client that does not read."
     )
     llm_total_timeout_s: float = Field(600.0, gt=0, description="Deadline of one whole answer.")
+    llm_body_timeout_s: float = Field(30.0, gt=0, description="How long a caller may take to send its request.")
+    # The usual proxies and load balancers close what is silent for 60 s.
+    llm_keepalive_s: float = Field(
+        15.0, gt=0, description="A stream that waits for its first token gets a comment line so often."
+    )
+
+    llm_max_retries: int = Field(2, ge=0, le=20, description="Attempts after the first one, before the first byte.")
+    # A thousand clients that read slowly leave room for as many others; vLLM itself queues what it cannot run.
+    llm_max_concurrent_requests: int = Field(2048, gt=0, description="Most requests in work at the same time.")
+    llm_max_queued_requests: int = Field(2048, ge=0, description="Most requests that wait for a place; above it, 429.")
+    llm_queue_timeout_s: float = Field(10.0, gt=0, description="Longest wait for a place; after it, 429.")
     # A context of 128,000 tokens is about half a megabyte; the rest is room for a few pictures.
-    llm_max_body_bytes: int = Field(10_000_000, gt=0, description="Largest chat request, in bytes.")
+    llm_max_body_bytes: int = Field(10_000_000, gt=0, description="Largest request, in bytes.")
+    llm_max_bodies_bytes: int = Field(
+        256_000_000, gt=0, description="Most bytes of requests held at once, over all; above it, 429."
+    )
+    llm_max_tokens: int = Field(
+        32_768,
+        gt=0,
+        description="A request's max_tokens is cut to it; where you set it, requests without one get it too.",
+    )
+    llm_max_n: int = Field(8, gt=0, description="A request's n (answers at once) is cut to it.")
 
     @field_validator("llm_base_url")
     @classmethod
@@ -60,7 +92,24 @@ class LlmSettings(ServiceSettings):
     @property
     def is_configured(self) -> bool:
         """Whether there is a server to forward to."""
-        return self.llm_base_url is not None or self.openai_api_key is not None
+        return any(
+            given is not None
+            for given in (
+                self.llm_backends_file,
+                self.llm_backends,
+                self.llm_base_url,
+                self.openai_api_key,
+                self.openai_api_key_file,
+            )
+        )
+
+    @property
+    def added_max_tokens(self) -> int | None:
+        """What a request without max_tokens gets: LLM_MAX_TOKENS where somebody set it.
+
+        The default is not added, since vLLM refuses a max_tokens that its context has no room for.
+        """
+        return self.llm_max_tokens if "llm_max_tokens" in self.model_fields_set else None
 
     @property
     def chosen_model(self) -> str | None:
