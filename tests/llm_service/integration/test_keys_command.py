@@ -1,5 +1,6 @@
 """`python -m llm_service.keys` as an operator runs it."""
 
+import asyncio
 import concurrent.futures
 import re
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llm_service import keys
-from llm_service.admission.keys import KeyRing
+from llm_service.admission.keys import KeyRing, watched_keys
 
 
 def ring(path: Path) -> KeyRing:
@@ -99,6 +100,20 @@ def test_a_link_stays_a_link_to_the_file_that_is_replaced(tmp_path: Path) -> Non
     assert new(link, "ci") == 0
     assert link.is_symlink()
     assert len(ring(tmp_path / "real" / "keys.toml").keys) == 1
+
+
+async def test_a_gateway_that_runs_takes_a_new_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "keys.toml"
+    new(path, "ci")
+    running = watched_keys(path)
+    async with running.watching():
+        assert new(path, "dev") == 0
+        header = b"Bearer " + capsys.readouterr().out.split()[-1].encode()
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            if len(running.value.keys) == 2:
+                break
+    assert running.value.find(header).name == "dev"
 
 
 def test_a_folder_that_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

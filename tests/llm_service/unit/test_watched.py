@@ -292,8 +292,13 @@ def test_a_folder_or_a_pipe_is_refused_and_waited_for_by_nobody(tmp_path: Path) 
         watched(tmp_path)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(ValueError, match=f"cannot read {pipe}: it is not a regular file"):
         watched(pipe)
+    for _ in range(10):
+        with pytest.raises(ValueError, match="cannot read"):
+            watched(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before  # no descriptor is left open
 
 
 @pytest.mark.parametrize("content", [b"sk-planted", b"sk-planted\n", b"sk-planted\r\n"])
