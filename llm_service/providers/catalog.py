@@ -22,6 +22,9 @@ FRESH_S = 30.0
 # An unknown name has the lists read again, since the model may just have been pulled, but not for every such request.
 MISS_FRESH_S = 2.0
 
+# vLLM tells its folder on the server in `root`, and permissions that mean nothing here.
+_PRIVATE = frozenset({"root", "parent", "permission"})
+
 # How many names a message lists.
 _LISTED = 10
 
@@ -47,7 +50,7 @@ class Member:
         """OpenAI's object for one of its models: the server's own, where it listed it."""
         for model in self.listed or ():
             if model["id"] == name:
-                return model
+                return {key: value for key, value in model.items() if key not in _PRIVATE}
         return {"id": name, "object": "model", "created": 0, "owned_by": self.backend.name}
 
     async def read(self) -> None:
@@ -119,6 +122,11 @@ class Catalog:
             for alias, name in member.backend.aliases:
                 objects.setdefault(alias, {**member.model_object(name), "id": alias, "root": name})
         return list(objects.values())
+
+    async def read_if_old(self) -> None:
+        """The same, unless it was done within FRESH_S."""
+        if self._clock() - self._read_at > FRESH_S:
+            await self.read()
 
     async def read(self) -> None:
         """Ask all members for their lists, at once. Never fails."""

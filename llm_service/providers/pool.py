@@ -38,6 +38,11 @@ class Placed:
         self.target = target
         self._is_open = True
 
+    @property
+    def address(self) -> str:
+        """Who answers, for messages."""
+        return self.target.member.provider.address
+
     def broke(self, failure: ServiceError) -> None:
         """The stream broke off, or fell silent: that is the backend's fault as much as no answer."""
         self.target.member.breaker.fail(AttemptFailed(failure, Fault.DOWN))
@@ -47,8 +52,7 @@ class Placed:
         key = self.target.member.backend.key
         if key is not None:
             payload = payload.replace(key.get_secret_value().encode(), b"***")
-        address = self.target.member.provider.address
-        failure = failure_of(status_in(payload), payload, None, Sender(address, "", ""))
+        failure = failure_of(status_in(payload), payload, None, Sender(self.address, "", ""))
         if isinstance(failure, AttemptFailed):
             self.target.member.breaker.fail(failure)
             return failure.failure

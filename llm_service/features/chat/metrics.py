@@ -1,91 +1,191 @@
-"""What the gateway counts: requests by model and outcome, times, tokens."""
+"""What the gateway counts: by backend, model and outcome. Labels are names that the configuration or a backend gave."""
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from llm_service.core.errors import ClientLeft
+from llm_service.features.chat.usage import Usage
+from llm_service.providers.base import Fault
+from llm_service.providers.catalog import Member, Target
 from service_kit.errors import ServiceError
 
 # From a cached answer to a long generated one.
 _BUCKETS_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
-# Callers choose the name of a model, so names become labels only after an answer, and only so many.
+# A fast model gives 200 tokens a second, a large one on a laptop 2.
+_TOKEN_BUCKETS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 5.0, 20.0)
+
+# The gateway's own part is some tenths of a millisecond; what is beyond 10 ms is a machine that is too busy.
+_OVERHEAD_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1)
+
+# Where a backend lists nothing, callers choose the name of a model: such names become labels only after an answer, and
+# only so many.
 MAX_MODEL_LABELS = 50
 OTHER = "other"
+NO_BACKEND = "none"
 
 
-@dataclass(slots=True)
+class _Series:
+    """The children of all metrics for one backend and model, looked up once: each look-up takes 1 us."""
+
+    __slots__ = ("between", "durations", "first_tokens", "ok", "overheads")
+
+    def __init__(self, metrics: "GatewayMetrics", labels: tuple[str, str]):
+        self.ok = metrics.requests.labels(*labels, "ok")
+        self.first_tokens = metrics.first_tokens.labels(*labels)
+        self.between = metrics.between.labels(*labels)
+        self.durations = metrics.durations.labels(*labels)
+        self.overheads = metrics.overheads.labels(*labels)
+
+
 class Observation:
-    """One request. The service sets `model` when it knows it and `outcome` where a begun stream fails."""
+    """One request, as a block. Whoever serves it notes what happens; the block's end is counted.
 
-    model: str
-    started: float
-    outcome: str = "ok"
-    first_byte: float | None = None
+    elsewhere_s: seconds spent waiting for the backend, the queue or the client. outcome: "ok", a word of the error
+    table or "client_left"; set where a stream that has begun fails.
+    """
 
-    def begin(self) -> None:
+    __slots__ = ("_gaps", "_metrics", "asked", "elsewhere_s", "first_s", "outcome", "started", "target")
+
+    def __init__(self, metrics: "GatewayMetrics", asked: str):
+        """asked: the model's name in the request, "" for the default."""
+        self._metrics = metrics
+        self._gaps: list[float] = []
+        self.asked = asked
+        self.target: Target | None = None
+        self.outcome = "ok"
+        self.elsewhere_s = 0.0
+        self.first_s: float | None = None
+        self.started = 0.0
+
+    def __enter__(self) -> "Observation":
+        self.started = time.perf_counter()
+        return self
+
+    def begin(self, target: Target) -> None:
         """The first byte is here."""
-        self.first_byte = time.perf_counter()
+        self.target = target
+        self.first_s = time.perf_counter() - self.started
+
+    def gap(self, seconds: float) -> None:
+        """So long was the silence before a further piece."""
+        self._gaps.append(seconds)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, ServiceError):
+            self.outcome = error.code
+        elif isinstance(error, asyncio.CancelledError | ClientLeft):
+            self.outcome = "client_left"
+        elif error is not None:
+            self.outcome = "internal"
+        self._metrics.record(self, self._gaps)
 
 
-class ChatMetrics:
+class GatewayMetrics:
     """Counts into the registry of one app."""
 
     def __init__(self, registry: CollectorRegistry):
         """registry: the app's own."""
         self._names: set[str] = set()
-        self.requests = Counter(
-            "llm_requests_total", "Chat requests by outcome.", ["model", "outcome"], registry=registry
+        self._series: dict[tuple[str, str], _Series] = {}
+        by = ["backend", "model"]
+
+        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(name, text, by, buckets=buckets, registry=registry)
+
+        self.requests = Counter("llm_requests_total", "Requests by outcome.", [*by, "outcome"], registry=registry)
+        self.first_tokens = histogram(
+            "llm_time_to_first_token_seconds", "From the request to the backend's first byte.", _BUCKETS_S
         )
-        self.first_bytes = Histogram(
-            "llm_time_to_first_byte_seconds",
-            "From the request to the upstream's first byte.",
-            ["model"],
-            buckets=_BUCKETS_S,
+        self.between = histogram(
+            "llm_time_between_tokens_seconds", "Between two pieces of a stream.", _TOKEN_BUCKETS_S
+        )
+        self.durations = histogram("llm_duration_seconds", "From the request to its end.", _BUCKETS_S)
+        self.overheads = histogram(
+            "llm_overhead_seconds", "The duration less all waiting: for the backend, the queue, the client.",
+            _OVERHEAD_BUCKETS_S,
+        )  # fmt: skip
+        self.tokens = Counter(
+            "llm_tokens_total", "Tokens, as the backends count them.", [*by, "kind"], registry=registry
+        )
+        self.retries = Counter(
+            "llm_retries_total", "Attempts that another one followed, by what failed.", [*by, "fault"],
             registry=registry,
-        )
-        self.durations = Histogram(
-            "llm_duration_seconds", "From the request to its end.", ["model"], buckets=_BUCKETS_S, registry=registry
-        )
-        self.tokens = Counter("llm_tokens_total", "Tokens, where told.", ["model", "kind"], registry=registry)
-        self.retries = Counter("llm_retries_total", "Attempts after the first.", registry=registry)
+        )  # fmt: skip
 
-    @contextmanager
-    def observe(self, model: str) -> Iterator[Observation]:
-        """Time what happens inside; its outcome is "ok", a word of the error table or "client_left"."""
-        observation = Observation(model, time.perf_counter())
-        try:
-            yield observation
-        except ServiceError as exc:
-            observation.outcome = exc.code
-            raise
-        except (asyncio.CancelledError, GeneratorExit, ClientLeft):
-            observation.outcome = "client_left"
-            raise
-        except BaseException:
-            observation.outcome = "internal"
-            raise
-        finally:
-            self._record(observation)
+    def observe(self, asked: str | None) -> Observation:
+        """A block that is one request."""
+        return Observation(self, asked or "")
 
-    def count_tokens(self, model: str, tokens: Mapping[str, int]) -> None:
-        """tokens: number by kind, "prompt" and "completion"."""
-        for kind, count in tokens.items():
-            self.tokens.labels(self._label(model, has_answered=True), kind).inc(count)
+    def count_tokens(self, target: Target, usage: Usage) -> None:
+        """What a backend told."""
+        labels = target.member.backend.name, self._label(target.name, has_answered=True)
+        for kind, count in (("prompt", usage.prompt), ("completion", usage.completion), ("cached", usage.cached)):
+            if count:
+                self.tokens.labels(*labels, kind).inc(count)
 
-    def _record(self, observation: Observation) -> None:
-        label = self._label(observation.model, has_answered=observation.first_byte is not None)
-        self.requests.labels(label, observation.outcome).inc()
-        self.durations.labels(label).observe(time.perf_counter() - observation.started)
-        if observation.first_byte is not None:
-            self.first_bytes.labels(label).observe(observation.first_byte - observation.started)
+    def count_retry(self, target: Target, fault: Fault) -> None:
+        """An attempt at this target failed, and another follows."""
+        name = self._label(target.name, has_answered=False)
+        self.retries.labels(target.member.backend.name, name, fault).inc()
 
-    def _label(self, model: str, *, has_answered: bool) -> str:
+    def record(self, seen: Observation, gaps: Iterable[float]) -> None:
+        """Count a request that has ended."""
+        duration_s = time.perf_counter() - seen.started
+        target = seen.target
+        if target is None:
+            self.requests.labels(NO_BACKEND, self._label(seen.asked, has_answered=False), seen.outcome).inc()
+            return
+        labels = target.member.backend.name, self._label(target.name, has_answered=True)
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = _Series(self, labels)
+        if seen.outcome == "ok":
+            series.ok.inc()
+        else:
+            self.requests.labels(*labels, seen.outcome).inc()
+        if seen.first_s is not None:
+            series.first_tokens.observe(seen.first_s)
+        for gap_s in gaps:
+            series.between.observe(gap_s)
+        series.durations.observe(duration_s)
+        series.overheads.observe(max(0.0, duration_s - seen.elsewhere_s))
+
+    def _label(self, name: str, *, has_answered: bool) -> str:
         if has_answered and len(self._names) < MAX_MODEL_LABELS:
-            self._names.add(model)
-        return model if model in self._names else OTHER
+            self._names.add(name)
+        return name if name in self._names else OTHER
+
+
+class LiveState(Collector):
+    """What is so at the moment of a scrape; costs nothing between scrapes."""
+
+    def __init__(
+        self, members: Callable[[], Sequence[Member]], in_work: Callable[[], int], waiting: Callable[[], int]
+    ):
+        """All are asked at each scrape."""
+        self._members = members
+        self._in_work = in_work
+        self._waiting = waiting
+
+    def collect(self) -> Iterable[Metric]:
+        """Gauges: requests in work and in the queue; by backend those in flight, and the breaker's state."""
+        yield GaugeMetricFamily("llm_requests_in_work", "Requests that are being served.", self._in_work())
+        yield GaugeMetricFamily("llm_requests_queued", "Requests that wait for a place.", self._waiting())
+        in_flight = GaugeMetricFamily("llm_backend_in_flight", "Requests at a backend.", labels=["backend"])
+        states = GaugeMetricFamily(
+            "llm_breaker_state", "0: closed, 1: half-open, 2: open, 3: cooling after a 429.", labels=["backend"]
+        )
+        for member in self._members():
+            in_flight.add_metric([member.backend.name], member.in_flight)
+            states.add_metric([member.backend.name], member.breaker.state)
+        yield in_flight
+        yield states

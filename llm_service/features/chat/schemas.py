@@ -1,68 +1,131 @@
-"""The part of OpenAI's chat request that the gateway reads. Everything else is the upstream's business."""
+"""The part of a request that the gateway reads. Everything else is the backend's business, and reaches it untouched."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from llm_service.core.errors import InvalidRequest
-
-# What /docs shows. The model behind the gateway decides which further fields there are.
-CHAT_REQUEST_DOC: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["messages"],
-                    "additionalProperties": True,
-                    "properties": {
-                        "model": {"type": "string", "description": "Empty: the default model."},
-                        "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
-                        "stream": {"type": "boolean", "default": False},
-                    },
-                }
-            }
-        },
-    }
-}
+from llm_service.core.settings import LlmSettings
+from llm_service.providers.catalog import Target
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """raw: the body as it came. fields: the same, decoded. model: None where the caller leaves the choice to us."""
+class Limits:
+    """What is cut down. max_tokens, n: the most of each. added_max_tokens: what a request without max_tokens gets."""
 
+    max_tokens: int
+    n: int
+    added_max_tokens: int | None = None
+
+    @classmethod
+    def of(cls, settings: LlmSettings) -> "Limits":
+        """The settings' own."""
+        return cls(settings.llm_max_tokens, settings.llm_max_n, settings.added_max_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route that is forwarded. required: the field that it cannot do without. generates: it writes tokens."""
+
+    path: str
+    summary: str
+    required: str | None = None
+    generates: bool = False
+
+
+CHAT = Route("/v1/chat/completions", "Answer a conversation, whole or as server-sent events", "messages", True)
+COMPLETIONS = Route("/v1/completions", "Continue a text, whole or as server-sent events", "prompt", True)
+EMBEDDINGS = Route("/v1/embeddings", "Vectors of texts, where a backend serves them", "input")
+TOKENIZE = Route("/tokenize", "A text's tokens, where the backend is vLLM")
+DETOKENIZE = Route("/detokenize", "The text of tokens, where the backend is vLLM")
+ROUTES = (CHAT, COMPLETIONS, EMBEDDINGS, TOKENIZE, DETOKENIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """raw: the body as it came. fields: the same, decoded. model: None where the caller leaves the choice to us.
+
+    cut: fields whose value is over a limit, and what becomes of them. wants_usage: a stream's counts were asked for.
+    """
+
+    route: Route
     raw: bytes
     fields: dict[str, Any]
     model: str | None
     is_stream: bool
+    wants_usage: bool
+    cut: Mapping[str, int] = field(default_factory=dict)
 
-    def encoded_for(self, model: str) -> bytes:
-        """The body to forward: the caller's own bytes unless the model's name changes."""
-        return self.raw if model == self.fields.get("model") else orjson.dumps({**self.fields, "model": model})
+    def body_for(self, target: Target) -> bytes:
+        """The body to forward: the caller's own bytes unless a name, a limit or the counts must change."""
+        changed: dict[str, Any] = dict(self.cut)
+        if self.fields.get("model") != target.model:
+            changed["model"] = target.model
+        if "max_tokens" in self.cut and "max_tokens" not in self.fields and target.member.backend.is_openai:
+            changed["max_completion_tokens"] = changed.pop("max_tokens")  # OpenAI's newer models refuse the old name
+        if self.is_stream and not self.wants_usage and target.member.backend.usage_in_streams:
+            options = self.fields.get("stream_options")
+            if options is None and "stream_options" not in self.fields and not changed:
+                return self._with_usage_asked()
+            if options is None or isinstance(options, dict):  # else it is the backend's to refuse
+                changed["stream_options"] = {**(options or {}), "include_usage": True}
+        return orjson.dumps({**self.fields, **changed}) if changed else self.raw
+
+    def _with_usage_asked(self) -> bytes:
+        """The caller's own bytes and one field more; decoding and encoding again would cost 10 us for 10 kB."""
+        return self.raw.rstrip()[:-1] + b',"stream_options":{"include_usage":true}}'
 
 
-def parse_chat_request(raw: bytes) -> ChatRequest:
-    """Read a body. Fails with InvalidRequest where it is not a chat request, in OpenAI's words."""
+def parse_request(route: Route, raw: bytes, limits: Limits) -> ModelRequest:
+    """Read a body. Fails with InvalidRequest, in OpenAI's words, where it is no request for this route."""
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:
         raise InvalidRequest(f"the body is not valid JSON: {exc}") from exc
     if not isinstance(fields, dict):
-        raise InvalidRequest("the body must be a JSON object with `messages`")
-    if "messages" not in fields:
-        raise _wrong("messages", "Missing required parameter: 'messages'.", "missing_required_parameter")
-    messages, model, is_stream = fields["messages"], fields.get("model"), fields.get("stream")
-    if not isinstance(messages, list):
-        raise _wrong("messages", "'messages' must be a list of messages.", "invalid_type")
-    if not messages:
-        raise _wrong("messages", "'messages' is empty; it needs at least one message.", "empty_array")
+        raise InvalidRequest("the body must be a JSON object" + (f" with `{route.required}`" if route.required else ""))
+    if route.required is not None and route.required not in fields:
+        raise _wrong(
+            route.required, f"Missing required parameter: '{route.required}'.", "missing_required_parameter"
+        )
+    if route is CHAT:
+        _check_messages(fields["messages"])
+    model, is_stream = fields.get("model"), fields.get("stream")
     if not isinstance(model, str | None):
         raise _wrong("model", "'model' must be a string.", "invalid_type")
     if not isinstance(is_stream, bool | None):
         raise _wrong("stream", "'stream' must be true or false.", "invalid_type")
-    return ChatRequest(raw, fields, model or None, bool(is_stream))
+    is_stream = bool(is_stream) and route.generates
+    options = fields.get("stream_options") if is_stream else None
+    wants_usage = isinstance(options, dict) and bool(options.get("include_usage"))
+    cut = _cut(fields, limits) if route.generates else {}
+    return ModelRequest(route, raw, fields, model or None, is_stream, wants_usage, cut)
+
+
+def _check_messages(messages: Any) -> None:
+    if not isinstance(messages, list):
+        raise _wrong("messages", "'messages' must be a list of messages.", "invalid_type")
+    if not messages:
+        raise _wrong("messages", "'messages' is empty; it needs at least one message.", "empty_array")
+
+
+def _cut(fields: Mapping[str, Any], limits: Limits) -> dict[str, int]:
+    """Fields over a limit, cut down to it. best_of is vLLM's and OpenAI's older word for how many are made."""
+    cut = {}
+    for name, limit in (
+        ("max_tokens", limits.max_tokens),
+        ("max_completion_tokens", limits.max_tokens),
+        ("n", limits.n),
+        ("best_of", limits.n),
+    ):
+        value = fields.get(name)
+        if isinstance(value, int | float) and value > limit:
+            cut[name] = limit
+    if limits.added_max_tokens is not None and not (fields.get("max_tokens") or fields.get("max_completion_tokens")):
+        cut["max_tokens"] = limits.added_max_tokens
+    return cut
 
 
 def _wrong(param: str, message: str, openai_code: str) -> InvalidRequest:

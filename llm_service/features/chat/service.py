@@ -1,116 +1,168 @@
-"""What happens to a chat request: find the model, ask the server, pass its answer on. Knows no HTTP."""
+"""What happens to a request: a place at the door, a backend's answer, and that answer passed on. Knows no HTTP."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+import time
 
-import orjson
-
+from llm_service.admission.door import Door
+from llm_service.admission.limits import Account
 from llm_service.core.envelope import error_event
-from llm_service.core.settings import NOT_CONFIGURED, LlmSettings
+from llm_service.core.errors import ClientLeft
+from llm_service.core.settings import LlmSettings
+from llm_service.features.chat.caller import Caller
 from llm_service.features.chat.events import EventStream
-from llm_service.features.chat.metrics import ChatMetrics, Observation
-from llm_service.features.chat.names import ModelNames, unknown_model
-from llm_service.features.chat.schemas import ChatRequest
-from llm_service.providers.base import Answer, Provider
-from service_kit.errors import ServiceError, Unavailable, Upstream
-from service_kit.health import Check
+from llm_service.features.chat.metrics import GatewayMetrics, Observation
+from llm_service.features.chat.schemas import ModelRequest
+from llm_service.features.chat.usage import Usage, guessed, usage_in
+from llm_service.providers.base import Answer
+from llm_service.providers.pool import Placed, Pool, Request
+from service_kit.errors import DeadlineExceeded, ServiceError, Upstream
 
 _log = logging.getLogger("llm_service.chat")
 
-# Nobody can serve before a person changes a setting; a minute keeps clients from asking again at once.
-_NOT_CONFIGURED_RETRY_S = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What goes to the caller: server-sent events, or one JSON body (then `chunks` is that one)."""
-
-    is_stream: bool
-    chunks: AsyncIterator[bytes]
+# A deadline inside a stream is set anew when this part of it has passed, and not for every token: that costs 2 us.
+_SLACK = 0.05
 
 
 class ChatService:
-    """The gateway's one feature. `provider` is None where no server is configured."""
+    """Forwards requests to the pool's backends."""
 
-    def __init__(self, provider: Provider | None, settings: LlmSettings, metrics: ChatMetrics):
+    def __init__(self, pool: Pool, door: Door, settings: LlmSettings, metrics: GatewayMetrics):
         """Asks nothing yet."""
-        self._provider = provider
-        self._names = ModelNames(provider, settings) if provider is not None else None
+        self._pool = pool
+        self._door = door
         self._metrics = metrics
-        self._default_model = settings.llm_model
+        self._first_token_s = settings.llm_first_token_timeout_s
+        self._idle_s = settings.llm_idle_timeout_s
+        self._total_s = settings.llm_total_timeout_s
+        self._keepalive_s = settings.llm_keepalive_s
 
-    async def models(self) -> tuple[dict[str, Any], ...]:
-        """What is served now; empty where nothing is configured."""
-        return await self._names.served(max_age_s=0) if self._names is not None else ()
+    async def serve(self, request: ModelRequest, caller: Caller, account: Account | None) -> None:
+        """Answer a request. account: who pays for the tokens.
 
-    async def model(self, model_id: str) -> dict[str, Any]:
-        """One of models(). Fails with 404 `model_not_found`, or Unavailable where nothing is configured."""
-        provider, _ = self._configured()
-        served = await self.models()
-        for model in served:
-            if model["id"] == model_id:
-                return model
-        raise unknown_model(model_id, provider.address, [str(model["id"]) for model in served], "see /v1/models")
-
-    @asynccontextmanager
-    async def answer(self, request: ChatRequest) -> AsyncIterator[Reply]:
-        """The answer to a request, already begun. Leaving the block early ends the upstream's work.
-
-        Fails as Provider.chat does and with Unavailable where nothing is configured; once it has begun, a failure is
-        an error event in the stream.
+        Fails as Pool.send and Door.enter do while nothing has gone out, and with ClientLeft; once the answer has begun,
+        a failure is an error event in it, with no [DONE].
         """
-        with self._metrics.observe(request.model or self._default_model) as observation:
-            provider, names = self._configured()
-            observation.model = await names.resolve(request.model)
-            body = request.encoded_for(observation.model)
-            async with provider.chat(body, is_stream=request.is_stream) as answer:
-                observation.begin()
-                yield Reply(answer.is_stream, self._chunks(answer, observation))
+        with self._metrics.observe(request.model) as seen:
+            async with caller:
+                await self._enter(seen)
+                try:
+                    await self._answer(request, caller, account, seen)
+                except ServiceError as exc:
+                    if not caller.has_begun:
+                        raise
+                    await self._break_off(exc, caller, seen)
+                finally:
+                    self._door.leave()
 
-    async def checks(self) -> Sequence[Check]:
-        """Whether a server is configured and answers, for /readyz."""
-        if self._provider is None or self._names is None:
-            return [Check("upstream", False, NOT_CONFIGURED)]
-        address = self._provider.address
+    async def _enter(self, seen: Observation) -> None:
+        await self._door.enter()
+        seen.elsewhere_s += time.perf_counter() - seen.started
+
+    async def _answer(
+        self, request: ModelRequest, caller: Caller, account: Account | None, seen: Observation
+    ) -> None:
+        wanted = self._wanted(request)
+        placed = await self._place(wanted, request.model, caller, seen)
+        usage: Usage | None = None
+        pieces = 0
         try:
-            served = await self._names.served()
-        except ServiceError as exc:
-            return [Check("upstream", False, exc.message)]
-        if not served:
-            return [Check("upstream", True, f"{address} answers but lists no models; does the address end in /v1?")]
-        return [Check("upstream", True, f"{address} serves {len(served)} models, {served[0]['id']} first")]
+            if placed.answer.is_stream:
+                events = EventStream(keeps_usage=request.wants_usage)
+                try:
+                    await self._pass_on(placed, events, wanted.expires_at, caller, seen)
+                finally:
+                    usage, pieces = events.usage, events.pieces
+                    seen.elsewhere_s += caller.waited_s
+            else:
+                usage = usage_in(placed.answer.first)
+                await self._send_whole(placed.answer.first, caller, seen)
+        finally:
+            placed.close()
+            if usage is not None:
+                self._metrics.count_tokens(placed.target, usage)
+            if account is not None:
+                account.spend((usage or guessed(len(request.raw), pieces)).total)
 
-    def _configured(self) -> tuple[Provider, ModelNames]:
-        if self._provider is None or self._names is None:
-            raise Unavailable(
-                NOT_CONFIGURED, retry_after_s=_NOT_CONFIGURED_RETRY_S, details={"code": "model_not_configured"}
-            )
-        return self._provider, self._names
+    def _wanted(self, request: ModelRequest) -> Request:
+        now = asyncio.get_running_loop().time()
+        expires_at = now + self._total_s
+        first_by = min(expires_at, now + self._first_token_s) if request.is_stream else expires_at
+        return Request(request.route.path, request.body_for, request.is_stream, first_by, expires_at)
 
-    async def _chunks(self, answer: Answer, observation: Observation) -> AsyncIterator[bytes]:
-        if not answer.is_stream:
-            self._metrics.count_tokens(observation.model, _usage(answer.first))
-            yield answer.first
-            return
-        events = EventStream()
+    async def _place(self, wanted: Request, model: str | None, caller: Caller, seen: Observation) -> Placed:
+        asked_at = time.perf_counter()
+        if wanted.is_stream:
+            caller.keep_alive(self._keepalive_s)
         try:
-            yield events.feed(answer.first)
-            async for chunk in answer.rest:
-                yield events.feed(chunk)
-            if not events.is_finished:
-                raise Upstream("the model's server ended its stream before the answer was finished")
-            yield events.rest()
-        except ServiceError as exc:
-            observation.outcome = exc.code
-            _log.warning("stream broke", extra={"code": exc.code, "model": observation.model, "detail": exc.message})
-            yield error_event(exc)
-        self._metrics.count_tokens(observation.model, events.tokens())
+            placed = await self._pool.send(model, wanted)
+        finally:
+            seen.elsewhere_s += time.perf_counter() - asked_at
+            await caller.stop_keepalive()
+        seen.begin(placed.target)
+        return placed
 
+    async def _send_whole(self, payload: bytes, caller: Caller, seen: Observation) -> None:
+        if caller.has_begun:  # with a comment, as a stream
+            raise Upstream("the backend took long and then answered a streamed request with one JSON body")
+        try:
+            async with asyncio.timeout(self._idle_s):
+                await caller.answer(payload)
+        except TimeoutError as exc:
+            raise ClientLeft(f"the client read nothing for {self._idle_s:g} s") from exc
 
-def _usage(payload: bytes) -> dict[str, int]:
-    usage = orjson.loads(payload).get("usage") or {}
-    counts = {kind: usage.get(f"{kind}_tokens") for kind in ("prompt", "completion")}
-    return {kind: count for kind, count in counts.items() if isinstance(count, int)}
+    async def _pass_on(
+        self, placed: Placed, events: EventStream, expires_at: float, caller: Caller, seen: Observation
+    ) -> None:
+        """The whole stream, chunk by chunk, each as soon as the client has taken the one before."""
+        loop_time = asyncio.get_running_loop().time
+        try:
+            moved_at = loop_time()
+            async with asyncio.timeout_at(min(moved_at + self._idle_s, expires_at)) as deadline:
+                chunk = placed.answer.first
+                while chunk:
+                    out = events.feed(chunk)
+                    if out:
+                        await caller.pass_on(out)
+                    if events.error is not None:
+                        raise placed.reported(events.error)
+                    chunk = await self._next(placed.answer, seen)
+                    now = loop_time()
+                    if now - moved_at > self._idle_s * _SLACK:
+                        moved_at = now
+                        deadline.reschedule(min(now + self._idle_s, expires_at))
+                if not events.is_finished:
+                    raise Upstream(f"{placed.address} ended its stream before the answer was finished")
+                await caller.end(events.rest())
+        except TimeoutError as exc:
+            if caller.is_sending:
+                raise ClientLeft(f"the client read nothing for {self._idle_s:g} s") from exc
+            raise self._too_late(placed, is_over=loop_time() >= expires_at) from exc
+        except Upstream as exc:
+            if events.error is None:
+                placed.broke(exc)
+            raise
+
+    async def _next(self, answer: Answer, seen: Observation) -> bytes:
+        asked_at = time.perf_counter()
+        chunk = await answer.more()
+        gap_s = time.perf_counter() - asked_at
+        seen.elsewhere_s += gap_s
+        if chunk:
+            seen.gap(gap_s)
+        return chunk
+
+    def _too_late(self, placed: Placed, *, is_over: bool) -> DeadlineExceeded:
+        if is_over:
+            limit = f"was not done within LLM_TOTAL_TIMEOUT_S ({self._total_s:g} s)"
+            return DeadlineExceeded(f"{placed.address} {limit}")
+        late = DeadlineExceeded(f"{placed.address} fell silent for LLM_IDLE_TIMEOUT_S ({self._idle_s:g} s)")
+        placed.broke(late)
+        return late
+
+    async def _break_off(self, failure: ServiceError, caller: Caller, seen: Observation) -> None:
+        seen.outcome = failure.code
+        target = seen.target
+        fields = {"code": failure.code, "model": target.name if target is not None else "", "detail": failure.logged}
+        _log.warning("stream broke", extra=fields)
+        await caller.end(error_event(failure))

@@ -1,0 +1,1 @@
+"""Which kind of provider stands for a backend."""
