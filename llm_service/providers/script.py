@@ -50,6 +50,9 @@ TEXT_ROUTES = (CHAT, COMPLETIONS)
 ROUTES = (*TEXT_ROUTES, EMBEDDINGS, TOKENIZE, DETOKENIZE, VERSION, MODELS)
 ANY_ROUTE = "*"
 
+# OpenAI's longest is 3,072.
+MAX_DIMENSIONS = 4096
+
 _ANSWERS = ("say", "say_tokens", "tool_calls", "message", "body", "status")
 _TEXTS = ("say", "say_tokens", "tool_calls", "message")
 _ENDINGS = ("silent_after", "breaks_off_after", "cut_after")
@@ -124,14 +127,24 @@ class Rule(_Part):
         if self.status is None and (orphans := self._given(("error", "retry_after_s"))):
             raise ValueError(f"{', '.join(orphans)} needs a status")
         texts = self._given(_TEXTS)
-        if texts and self.path not in {None, ANY_ROUTE, *TEXT_ROUTES}:
-            raise ValueError(f"{texts[0]}: {self.path} answers with no text")
+        if texts and self.path is not None and self.path not in self._routes:
+            raise ValueError(f"{texts[0]}: {self.path} answers with no such thing")
         if endings and getattr(self, endings[0]) > 0 and (self.body is not None or self.status is not None):
             raise ValueError(f"{endings[0]}: only texts end after some tokens; 0 is before the first byte")
         return self
 
+    @property
+    def _routes(self) -> tuple[str, ...]:
+        """Where it acts when it names no path: messages are of chat only."""
+        return TEXT_ROUTES if self.tool_calls is None and self.message is None else (CHAT,)
+
     def _given(self, names: tuple[str, ...]) -> list[str]:
         return [name for name in names if getattr(self, name) is not None]
+
+    @property
+    def ends_after(self) -> int | None:
+        """After how many tokens an answer ends badly; None: it ends well."""
+        return next((n for n in (self.silent_after, self.breaks_off_after, self.cut_after) if n is not None), None)
 
     @cached_property
     def _search(self) -> Callable[[str], re.Match[str] | None]:
@@ -139,7 +152,7 @@ class Rule(_Part):
 
     def is_for(self, path: str, model: str, text: str, *, is_stream: bool) -> bool:
         """Whether all of its conditions hold for a request. text: the last user message, the prompt or the input."""
-        if path not in TEXT_ROUTES if self.path is None else self.path not in (path, ANY_ROUTE):
+        if path not in self._routes if self.path is None else self.path not in (path, ANY_ROUTE):
             return False
         if self.stream is not None and self.stream is not is_stream:
             return False
@@ -155,7 +168,7 @@ class Script(_Part):
 
     models: Annotated[list[str], Field(min_length=1)] = ["scripted"]
     max_model_len: int = Field(8192, ge=1)
-    dimensions: int = Field(16, ge=1, le=4096)
+    dimensions: int = Field(16, ge=1, le=MAX_DIMENSIONS)
     say_tokens: _Count = 24
     first_token_s: _Seconds = 0.0
     between_tokens_s: _Seconds = 0.0

@@ -57,7 +57,12 @@ def test_a_file_that_is_not_there_is_told_by_its_name(tmp_path: Path) -> None:
         (
             "script.toml",
             '[[rules]]\npath = "/tokenize"\nsay = "a"',
-            r"rules\[1\]: say: /tokenize answers with no text",
+            r"rules\[1\]: say: /tokenize answers with no such thing",
+        ),
+        (
+            "script.toml",
+            '[[rules]]\npath = "/v1/completions"\nmessage = {}',
+            r"rules\[1\]: message: /v1/completions answers with no such thing",
         ),
         ("script.toml", '[[rules]]\nbody = "x"\ncut_after = 1', r"rules\[1\]: cut_after: .*only texts"),
     ],
