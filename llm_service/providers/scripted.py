@@ -29,9 +29,12 @@ from llm_service.providers.script import (
 from llm_service.providers.scripted_answers import Said, say
 from llm_service.providers.scripted_shapes import Shape, unit_vector
 from llm_service.providers.scripted_tokens import token_count, token_id, tokens_of
-from service_kit.errors import NotFound, Unavailable, Upstream
+from service_kit.errors import DeadlineExceeded, NotFound, Unavailable, Upstream
 
 _NO_RULE = Rule()
+
+# As long as a real server is given for its list of models.
+PROBE_TIMEOUT_S = 5.0
 
 # 4xx that say something about the server, not the request.
 _BACKENDS_FAULT = frozenset({401, 403, 408, 429})
@@ -56,16 +59,17 @@ class _Scripted:
         return f"the script {self._fingerprint}"
 
     async def models(self) -> tuple[dict[str, Any], ...]:
-        rule = self._rule_for(MODELS, {}, is_stream=False)
-        await self._begin(rule, _now(), math.inf)
+        try:
+            await self._probed(MODELS)
+        except NotFound:
+            return ()
         return shapes.models_list(self._script.models, self._script.max_model_len)
 
     async def fetch(self, path: str) -> bytes:
         if path != VERSION:
             raise NotFound(f"{self.address} has no {path}")
-        rule = self._rule_for(VERSION, {}, is_stream=False)
-        await self._begin(rule, _now(), math.inf)
-        return orjson.dumps({"version": self._fingerprint} if rule.body is None else rule.body)
+        rule = await self._probed(path)
+        return orjson.dumps({"version": self._fingerprint}) if rule.body is None else self._raw_body(rule)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -78,21 +82,34 @@ class _Scripted:
         request = requests.parse(call.body)
         rule = self._rule_for(call.path, request, is_stream=call.is_stream)
         if rule.status is not None or rule.body is not None:
-            await self._begin(rule, began, deadline)
+            await self._begin(rule, call.path, began, deadline)
             return WholeAnswer(self._raw_body(rule))
         # What is wrong with a request is told at once, as servers do: the pace is the model's.
         if (route := self._routes.get(call.path)) is not None:
             body = route(request)
-            await self._begin(rule, began, deadline)
+            await self._begin(rule, call.path, began, deadline)
             return WholeAnswer(body)
         asked = requests.read_texts(call.path, request, self._script.models, self._script.max_model_len)
         shape = Shape(asked, hashlib.blake2b(call.body, digest_size=12).hexdigest(), self._fingerprint)
         said = say(self._script, rule, asked)
-        await self._begin(rule, began, deadline)
+        await self._begin(rule, call.path, began, deadline)
         if call.is_stream:
             return await self._stream(self._steps(rule, shape, said), began, deadline)
         await self._speak(rule, said, began, deadline)
         return WholeAnswer(shape.whole(said))
+
+    async def _probed(self, path: str) -> Rule:
+        """The rule for a GET, unless it fails as the protocol has it: with NotFound, AttemptFailed or Upstream."""
+        rule, began = self._rule_for(path, {}, is_stream=False), _now()
+        try:
+            await self._begin(rule, path, began, began + PROBE_TIMEOUT_S)
+        except DeadlineExceeded as exc:
+            raise AttemptFailed(exc, Fault.DOWN) from exc
+        except Refused as exc:
+            if exc.status in {404, 405}:
+                raise NotFound(f"{self.address} has no {path}") from exc
+            raise Upstream(f"{self.address} answered {exc.status} on {path}: {exc.message}") from exc
+        return rule
 
     def _rule_for(self, path: str, request: dict[str, Any], *, is_stream: bool) -> Rule:
         """The first rule that matches and is not used up; counts its use."""
@@ -107,9 +124,11 @@ class _Scripted:
                 return rule
         return _NO_RULE
 
-    async def _begin(self, rule: Rule, began: float, deadline: float) -> None:
+    async def _begin(self, rule: Rule, path: str, began: float, deadline: float) -> None:
         """The time up to the first byte, and what may go wrong in it."""
-        first_s = math.inf if rule.silent_after == 0 else self._pace(rule)[0]
+        # The script's own pace is that of texts: what needs no model is there at once.
+        first_s = self._pace(rule)[0] if path in TEXT_ROUTES else rule.first_token_s or 0.0
+        first_s = math.inf if rule.silent_after == 0 else first_s
         await wait(began, first_s, deadline, self.address)
         if rule.breaks_off_after == 0:
             raise AttemptFailed(self._broken(), Fault.DOWN)

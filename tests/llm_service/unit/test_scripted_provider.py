@@ -618,3 +618,26 @@ async def test_a_rule_for_the_version_says_it() -> None:
     assert (
         await playing({"path": "/version", "body": {"version": "0.32.0"}}).fetch("/version") == b'{"version":"0.32.0"}'
     )
+
+
+async def test_a_server_may_have_no_list_of_models_or_no_version() -> None:
+    provider = playing({"path": "*", "status": 404})
+    assert await provider.models() == ()
+    with pytest.raises(NotFound):
+        await provider.fetch("/version")
+    with pytest.raises(Upstream):
+        await playing({"path": "*", "status": 400}).models()
+
+
+async def test_a_list_of_models_that_hangs_is_a_failed_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_service.providers.scripted.PROBE_TIMEOUT_S", 0.05)
+    with pytest.raises(AttemptFailed):
+        await playing({"path": "/v1/models", "silent_after": 0}).models()
+
+
+async def test_what_needs_no_model_is_there_at_once() -> None:
+    provider = playing(first_token_s=60)
+    await provider.models()
+    await ask(provider, "/tokenize", prompt="a", within_s=0.2)
+    with pytest.raises(DeadlineExceeded):
+        await ask(provider, within_s=0.1)
