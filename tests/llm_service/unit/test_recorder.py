@@ -138,9 +138,14 @@ async def test_the_order_of_a_requests_keys_does_not_matter(tmp_path: Path) -> N
     assert answer.first == b"{}"
 
 
-async def test_a_body_that_is_no_json_is_stored_as_well(tmp_path: Path) -> None:
-    await Recorder(Told(b"{}"), tmp_path).send(call_of(b"\xff{"))
-    assert (await replay_provider(tmp_path, pace=False).send(call_of(b"\xff{"))).first == b"{}"
+@pytest.mark.parametrize(
+    "body",
+    # No JSON; nested deeper than orjson writes (254), and just not; numbers that are no int64.
+    [b"\xff{", b"[" * 400 + b"]" * 400, b"[" * 254 + b"]" * 254, b'{"seed":123456789012345678901234567890}'],
+)
+async def test_whatever_was_asked_is_stored(body: bytes, tmp_path: Path) -> None:
+    await Recorder(Told(b"{}"), tmp_path).send(call_of(body))
+    assert (await replay_provider(tmp_path, pace=False).send(call_of(body))).first == b"{}"
 
 
 @pytest.mark.parametrize(
@@ -327,7 +332,7 @@ async def test_a_document_is_replayed_and_another_is_not_found(tmp_path: Path) -
         await replay.fetch("/other")
 
 
-@pytest.mark.parametrize(("pace", "least_s", "most_s"), [(True, 0.29, 0.6), (False, 0.0, 0.1)])
+@pytest.mark.parametrize(("pace", "least_s", "most_s"), [(True, 0.29, 0.8), (False, 0.0, 0.2)])
 async def test_a_replay_keeps_the_recorded_pace_where_it_is_asked_to(
     pace: bool, least_s: float, most_s: float, tmp_path: Path
 ) -> None:
@@ -344,13 +349,13 @@ async def test_a_paced_replay_keeps_the_deadline(tmp_path: Path) -> None:
 
 
 async def test_a_replayed_answer_can_be_let_go(tmp_path: Path) -> None:
-    await record(tmp_path, [b"a", b"b"], pause_s=0.2)
+    await record(tmp_path, [b"a", b"b"], pause_s=0.3)
     answer = await replay_provider(tmp_path, pace=True).send(call_of())
     waiting = asyncio.create_task(answer.more())
     await asyncio.sleep(0.01)
     answer.close()
     with pytest.raises(Upstream, match="closed"):
-        await asyncio.wait_for(waiting, 0.1)
+        await asyncio.wait_for(waiting, 1)
 
 
 @pytest.mark.parametrize(

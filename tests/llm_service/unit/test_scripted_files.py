@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import llm_service
 from llm_service.providers.script import Script, load_script
 
 
@@ -70,3 +71,11 @@ def test_a_file_that_is_not_there_is_told_by_its_name(tmp_path: Path) -> None:
 def test_a_wrong_script_is_told_in_words(name: str, text: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=told):
         load_script(_written(tmp_path, text, name))
+
+
+def test_the_readmes_script_is_one_and_shows_the_defaults(tmp_path: Path) -> None:
+    readme = (Path(llm_service.__file__).parent / "README.md").read_text("utf-8")
+    shown = readme.split("```toml\n")[1].split("```")[0]
+    script = load_script(_written(tmp_path, shown))
+    assert script.model_copy(update={"rules": []}) == Script()
+    assert len(script.rules) == 5
