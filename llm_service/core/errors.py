@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from service_kit.errors import ServiceError
+from llm_service.core.settings import NOT_CONFIGURED
+from service_kit.errors import ServiceError, Unavailable
 
 # The word of our table for a status that an upstream gave; any other 4xx is the caller's request.
 _WORDS = {404: "not_found", 409: "conflict", 413: "too_large", 429: "overloaded"}
@@ -40,3 +41,12 @@ class Refused(ServiceError):
         super().__init__(message, retry_after_s=retry_after_s, details=openai, logged=f"refused with {status}")
         self.status = status
         self.code = _WORDS.get(status, "validation")
+
+
+# Nobody can serve before a person changes a setting; a minute keeps clients from asking again at once.
+_NOT_CONFIGURED_RETRY_S = 60
+
+
+def not_configured() -> Unavailable:
+    """What is said while there is no backend: the gateway never poses as a model."""
+    return Unavailable(NOT_CONFIGURED, retry_after_s=_NOT_CONFIGURED_RETRY_S, details={"code": "model_not_configured"})

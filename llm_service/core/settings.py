@@ -1,9 +1,10 @@
 """Every setting of llm_service."""
 
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from service_kit.settings import ServiceSettings
 
@@ -42,6 +43,13 @@ class LlmSettings(ServiceSettings):
         None, description="Several servers, in a TOML file (llm_service/README.md); it goes before all of the above."
     )
     llm_backends: str | None = Field(None, description="The same in one variable: a JSON list of the file's tables.")
+    llm_provider: Literal["", "scripted", "replay"] = Field(
+        "", description="scripted or replay: answer by a script or a recording, for tests; it goes before all servers."
+    )
+    llm_script: Path | None = Field(None, description="The script; none: words derived from each request.")
+    llm_record_to: Path | None = Field(None, description="Folder in which exchanges with the servers are stored.")
+    llm_replay_from: Path | None = Field(None, description="Folder from which LLM_PROVIDER=replay answers.")
+    llm_replay_pace: bool = Field(False, description="Answer at the recorded times, and not at once.")
     llm_keys_file: Path | None = Field(
         None, description="Keys that callers must have, made by `python -m llm_service.keys`; none: open to all."
     )
@@ -77,6 +85,12 @@ class LlmSettings(ServiceSettings):
     )
     llm_max_n: int = Field(8, gt=0, description="A request's n (answers at once) is cut to it.")
 
+    @model_validator(mode="after")
+    def _has_room_for_a_body(self) -> "LlmSettings":
+        if self.llm_max_bodies_bytes < self.llm_max_body_bytes:
+            raise ValueError("LLM_MAX_BODIES_BYTES is less than LLM_MAX_BODY_BYTES, so that a large request never fits")
+        return self
+
     @field_validator("llm_base_url")
     @classmethod
     def _is_http_url(cls, value: str | None) -> str | None:
@@ -88,20 +102,6 @@ class LlmSettings(ServiceSettings):
         if parts.username or parts.password:
             raise ValueError("LLM_BASE_URL must not hold a password; put the key into LLM_UPSTREAM_API_KEY")
         return value.rstrip("/")
-
-    @property
-    def is_configured(self) -> bool:
-        """Whether there is a server to forward to."""
-        return any(
-            given is not None
-            for given in (
-                self.llm_backends_file,
-                self.llm_backends,
-                self.llm_base_url,
-                self.openai_api_key,
-                self.openai_api_key_file,
-            )
-        )
 
     @property
     def added_max_tokens(self) -> int | None:

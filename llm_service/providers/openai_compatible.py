@@ -216,7 +216,7 @@ class OpenAiCompatible:
         return headers
 
     def _url(self, path: str) -> URL:
-        """"/v1/…" is below the base URL, which need not end in /v1; the rest is beside it."""
+        """ "/v1/…" is below the base URL, which need not end in /v1; the rest is beside it."""
         url = self._urls.get(path)
         if url is None:
             is_below = path.startswith("/v1/")

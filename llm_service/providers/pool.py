@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llm_service.core.backends import Backend
+from llm_service.core.errors import not_configured
 from llm_service.providers.base import Answer, AttemptFailed, Call, Fault, Provider
 from llm_service.providers.breaker import Breaker
 from llm_service.providers.catalog import Catalog, Member, Target
@@ -67,18 +68,20 @@ class Placed:
 
 
 class Pool:
-    """The backends in force. `swap` changes them; requests in work end where they began."""
+    """The backends in force. Where they change, requests in work end where they began."""
 
     def __init__(
         self,
-        backends: Sequence[Backend],
+        backends: Callable[[], Sequence[Backend]],
         make: MakeProvider,
         *,
         chosen: str | None = None,
         max_retries: int = 2,
         on_retry: Callable[[Target, Fault], None] | None = None,
     ):
-        """make: the provider of a backend. chosen: as Catalog's. on_retry: told of each attempt that another follows.
+        """backends: those that shall be in force now; asked for each request, and another object means another set.
+
+        make: the provider of a backend. chosen: as Catalog's. on_retry: told of each attempt that another follows.
 
         max_retries: of one request; every backend of a model gets one attempt even where that is more.
         """
@@ -87,27 +90,40 @@ class Pool:
         self._max_retries = max_retries
         self._on_retry = on_retry
         self._budget = RetryBudget()
-        self.catalog = Catalog((), chosen)
-        self.swap(backends)
+        self._backends = backends
+        self._in_force: Sequence[Backend] = ()
+        self._catalog = Catalog((), chosen)
+        self._swap(backends())
 
-    def swap(self, backends: Sequence[Backend]) -> None:
-        """Put other backends in force, all at once. One that is unchanged keeps its breaker and its list of models."""
-        kept = {member.backend: member for member in self.catalog.members}
-        members = [kept.get(backend) or Member(backend, self._make(backend), Breaker()) for backend in backends]
-        self.catalog = Catalog(members, self._chosen)
+    @property
+    def catalog(self) -> Catalog:
+        """What the backends in force serve."""
+        wanted = self._backends()
+        if wanted is not self._in_force:
+            self._swap(wanted)
+        return self._catalog
 
     @property
     def members(self) -> Sequence[Member]:
         """The backends in force."""
         return self.catalog.members
 
+    def _swap(self, backends: Sequence[Backend]) -> None:
+        """All at once. One that is unchanged keeps its breaker, its connections and its list of models."""
+        kept = {member.backend: member for member in self._catalog.members}
+        members = [kept.get(backend) or Member(backend, self._make(backend), Breaker()) for backend in backends]
+        self._in_force, self._catalog = backends, Catalog(members, self._chosen)
+
     async def send(self, asked: str | None, request: Request) -> Placed:
         """The answer of a backend that serves the model, begun.
 
         asked: the model's public name; None: the default one. Fails as the last attempt did, with Unavailable or
-        Overloaded where no backend can be asked now, and with Refused where none serves the model.
+        Overloaded where no backend can be asked now or is configured, and with Refused where none serves the model.
         """
-        targets = await self.catalog.find(asked)
+        catalog = self.catalog
+        if not catalog.members:
+            raise not_configured()
+        targets = await catalog.find(asked)
         self._budget.earn()
         tried: list[Member] = []
         pause_s = 0.0

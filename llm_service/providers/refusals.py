@@ -42,7 +42,7 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who answered. key_source: the variable or file that holds its key. path: what was asked, as the gateway has it."""
+    """Who answered. key_source: the variable or file that holds its key. path: the gateway's, of what was asked."""
 
     address: str
     key_source: str

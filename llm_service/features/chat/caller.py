@@ -23,6 +23,9 @@ _EVENT_HEADERS = (
 # Sending takes 10 us of our own; what takes longer than this waited for the client.
 _BLOCKED_S = 0.002
 
+# What is smaller goes into the connection's buffer at once, however slowly the client reads (uvicorn's own limit).
+_FITS_BYTES = 60_000
+
 # A comment, which every reader of server-sent events passes over.
 KEEPALIVE = b": waiting for the first token\n\n"
 
@@ -30,7 +33,19 @@ KEEPALIVE = b": waiting for the first token\n\n"
 class Caller:
     """Within `async with caller:` his leaving cancels what is being done, and the block fails with ClientLeft."""
 
-    __slots__ = ("_extra", "_has_left", "_keepalive", "_receive", "_send", "_task", "_timer", "_watch", "has_begun", "is_sending", "waited_s")
+    __slots__ = (
+        "_extra",
+        "_has_left",
+        "_keepalive",
+        "_receive",
+        "_send",
+        "_task",
+        "_timer",
+        "_watch",
+        "has_begun",
+        "is_sending",
+        "waited_s",
+    )
 
     def __init__(self, receive: Receive, send: Send):
         """receive, send: ASGI's."""
@@ -124,13 +139,20 @@ class Caller:
             await asyncio.wait({self._keepalive})
             self._keepalive = None
 
-    async def answer(self, payload: bytes) -> None:
-        """Send one JSON body, whole."""
+    async def answer(self, payload: bytes, stall_s: float) -> None:
+        """Send one JSON body, whole. Fails with ClientLeft where he reads nothing for stall_s."""
         headers = [_JSON, (b"content-length", str(len(payload)).encode()), *self._extra]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         self._stop_watching()  # the server tells of a finished answer as it tells of a client that left
         self.has_begun = True
-        await self._send({"type": "http.response.body", "body": payload})
+        if len(payload) < _FITS_BYTES:
+            await self._send({"type": "http.response.body", "body": payload})
+            return
+        try:
+            async with asyncio.timeout(stall_s):
+                await self._send({"type": "http.response.body", "body": payload})
+        except TimeoutError as exc:
+            raise ClientLeft(f"the client read nothing for {stall_s:g} s") from exc
 
     async def pass_on(self, chunk: bytes) -> None:
         """Send some of a stream. Returns at once while the client keeps up, and waits while his buffers are full."""

@@ -28,13 +28,14 @@ _OVERHEAD_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025,
 # only so many.
 MAX_MODEL_LABELS = 50
 OTHER = "other"
+_KINDS = ("prompt", "completion", "cached")
 NO_BACKEND = "none"
 
 
 class _Series:
     """The children of all metrics for one backend and model, looked up once: each look-up takes 1 us."""
 
-    __slots__ = ("between", "durations", "first_tokens", "ok", "overheads")
+    __slots__ = ("between", "durations", "first_tokens", "ok", "overheads", "tokens")
 
     def __init__(self, metrics: "GatewayMetrics", labels: tuple[str, str]):
         self.ok = metrics.requests.labels(*labels, "ok")
@@ -42,6 +43,7 @@ class _Series:
         self.between = metrics.between.labels(*labels)
         self.durations = metrics.durations.labels(*labels)
         self.overheads = metrics.overheads.labels(*labels)
+        self.tokens = {kind: metrics.tokens.labels(*labels, kind) for kind in _KINDS}
 
 
 class Observation:
@@ -105,9 +107,7 @@ class GatewayMetrics:
         self.first_tokens = histogram(
             "llm_time_to_first_token_seconds", "From the request to the backend's first byte.", _BUCKETS_S
         )
-        self.between = histogram(
-            "llm_time_between_tokens_seconds", "Between two pieces of a stream.", _TOKEN_BUCKETS_S
-        )
+        self.between = histogram("llm_time_between_tokens_seconds", "Between two pieces of a stream.", _TOKEN_BUCKETS_S)
         self.durations = histogram("llm_duration_seconds", "From the request to its end.", _BUCKETS_S)
         self.overheads = histogram(
             "llm_overhead_seconds", "The duration less all waiting: for the backend, the queue, the client.",
@@ -127,10 +127,11 @@ class GatewayMetrics:
 
     def count_tokens(self, target: Target, usage: Usage) -> None:
         """What a backend told."""
-        labels = target.member.backend.name, self._label(target.name, has_answered=True)
-        for kind, count in (("prompt", usage.prompt), ("completion", usage.completion), ("cached", usage.cached)):
-            if count:
-                self.tokens.labels(*labels, kind).inc(count)
+        tokens = self._series_of(target).tokens
+        tokens["prompt"].inc(usage.prompt)
+        tokens["completion"].inc(usage.completion)
+        if usage.cached:
+            tokens["cached"].inc(usage.cached)
 
     def count_retry(self, target: Target, fault: Fault) -> None:
         """An attempt at this target failed, and another follows."""
@@ -144,14 +145,12 @@ class GatewayMetrics:
         if target is None:
             self.requests.labels(NO_BACKEND, self._label(seen.asked, has_answered=False), seen.outcome).inc()
             return
-        labels = target.member.backend.name, self._label(target.name, has_answered=True)
-        series = self._series.get(labels)
-        if series is None:
-            series = self._series[labels] = _Series(self, labels)
+        series = self._series_of(target)
         if seen.outcome == "ok":
             series.ok.inc()
         else:
-            self.requests.labels(*labels, seen.outcome).inc()
+            name = self._label(target.name, has_answered=True)
+            self.requests.labels(target.member.backend.name, name, seen.outcome).inc()
         if seen.first_s is not None:
             series.first_tokens.observe(seen.first_s)
         for gap_s in gaps:
@@ -159,18 +158,26 @@ class GatewayMetrics:
         series.durations.observe(duration_s)
         series.overheads.observe(max(0.0, duration_s - seen.elsewhere_s))
 
+    def _series_of(self, target: Target) -> _Series:
+        labels = target.member.backend.name, self._label(target.name, has_answered=True)
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = _Series(self, labels)
+        return series
+
     def _label(self, name: str, *, has_answered: bool) -> str:
-        if has_answered and len(self._names) < MAX_MODEL_LABELS:
-            self._names.add(name)
-        return name if name in self._names else OTHER
+        if name in self._names:
+            return name
+        if not has_answered or len(self._names) >= MAX_MODEL_LABELS:
+            return OTHER
+        self._names.add(name)
+        return name
 
 
 class LiveState(Collector):
     """What is so at the moment of a scrape; costs nothing between scrapes."""
 
-    def __init__(
-        self, members: Callable[[], Sequence[Member]], in_work: Callable[[], int], waiting: Callable[[], int]
-    ):
+    def __init__(self, members: Callable[[], Sequence[Member]], in_work: Callable[[], int], waiting: Callable[[], int]):
         """All are asked at each scrape."""
         self._members = members
         self._in_work = in_work

@@ -87,9 +87,7 @@ def parse_request(route: Route, raw: bytes, limits: Limits) -> ModelRequest:
     if not isinstance(fields, dict):
         raise InvalidRequest("the body must be a JSON object" + (f" with `{route.required}`" if route.required else ""))
     if route.required is not None and route.required not in fields:
-        raise _wrong(
-            route.required, f"Missing required parameter: '{route.required}'.", "missing_required_parameter"
-        )
+        raise _wrong(route.required, f"Missing required parameter: '{route.required}'.", "missing_required_parameter")
     if route is CHAT:
         _check_messages(fields["messages"])
     model, is_stream = fields.get("model"), fields.get("stream")

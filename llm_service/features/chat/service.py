@@ -59,9 +59,7 @@ class ChatService:
         await self._door.enter()
         seen.elsewhere_s += time.perf_counter() - seen.started
 
-    async def _answer(
-        self, request: ModelRequest, caller: Caller, account: Account | None, seen: Observation
-    ) -> None:
+    async def _answer(self, request: ModelRequest, caller: Caller, account: Account | None, seen: Observation) -> None:
         wanted = self._wanted(request)
         placed = await self._place(wanted, request.model, caller, seen)
         usage: Usage | None = None
@@ -76,7 +74,7 @@ class ChatService:
                     seen.elsewhere_s += caller.waited_s
             else:
                 usage = usage_in(placed.answer.first)
-                await self._send_whole(placed.answer.first, caller, seen)
+                await self._send_whole(placed.answer.first, caller)
         finally:
             placed.close()
             if usage is not None:
@@ -102,14 +100,10 @@ class ChatService:
         seen.begin(placed.target)
         return placed
 
-    async def _send_whole(self, payload: bytes, caller: Caller, seen: Observation) -> None:
+    async def _send_whole(self, payload: bytes, caller: Caller) -> None:
         if caller.has_begun:  # with a comment, as a stream
             raise Upstream("the backend took long and then answered a streamed request with one JSON body")
-        try:
-            async with asyncio.timeout(self._idle_s):
-                await caller.answer(payload)
-        except TimeoutError as exc:
-            raise ClientLeft(f"the client read nothing for {self._idle_s:g} s") from exc
+        await caller.answer(payload, self._idle_s)
 
     async def _pass_on(
         self, placed: Placed, events: EventStream, expires_at: float, caller: Caller, seen: Observation

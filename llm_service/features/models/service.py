@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from llm_service.core.errors import not_configured
 from llm_service.core.settings import NOT_CONFIGURED
 from llm_service.providers.base import AttemptFailed
 from llm_service.providers.breaker import State
 from llm_service.providers.catalog import Member, unknown_model
 from llm_service.providers.pool import Pool
-from service_kit.errors import NotFound, ServiceError, Unavailable
+from service_kit.errors import NotFound, ServiceError
 from service_kit.health import Check
-
-# Nobody can serve before a person changes a setting; a minute keeps clients from asking again at once.
-_NOT_CONFIGURED_RETRY_S = 60
 
 
 class ModelsService:
@@ -69,13 +67,6 @@ class ModelsService:
         told = f"{sum(check.ok for check in backends)} of {len(backends)} are usable"
         faults = [Check("configuration", False, problem, required=False) for problem in problems]
         return [Check("backends", is_usable, told), *backends, *faults]
-
-
-def not_configured() -> Unavailable:
-    """What is said while there is no backend: it never poses as a model."""
-    return Unavailable(
-        NOT_CONFIGURED, retry_after_s=_NOT_CONFIGURED_RETRY_S, details={"code": "model_not_configured"}
-    )
 
 
 def _check(member: Member) -> Check:
