@@ -73,7 +73,7 @@ class Recorder:
 
     def keep(self, exchange: Exchange) -> None:
         """Store it, or say in the log that it is not."""
-        # In the loop, so that what was answered is stored: 0.3 to 0.9 ms a file on a local disk, plain answers and
+        # In the loop, so that what was answered is stored: 0.3 to 1.3 ms a file on a local disk, plain answers and
         # streams of 50 tokens, measured. Evaluations are recorded, load is not.
         try:
             store(self._folder, exchange)

@@ -154,6 +154,7 @@ async def test_whatever_was_asked_is_stored(body: bytes, tmp_path: Path) -> None
         AttemptFailed(Unavailable("down", retry_after_s=3), Fault.DOWN, 2.5),
         AttemptFailed(Refused(429, "slow", code="rate_limit_exceeded"), Fault.BUSY),
         Refused(400, "too long", type="invalid_request_error", param="messages", code="context_length_exceeded"),
+        Refused(409, "later", retry_after_s=4),
         Upstream("no JSON"),
         DeadlineExceeded("late"),
     ],
@@ -261,6 +262,15 @@ async def test_a_folder_that_cannot_be_written_costs_the_recording_and_not_the_a
     assert "is not recorded" in caplog.text
 
 
+async def test_a_recording_that_fails_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    assert (await Recorder(Told(b"{}"), tmp_path).send(call_of())).first == b"{}"
+    assert files_in(tmp_path) == []
+
+
 async def test_exchanges_side_by_side_do_not_mix(tmp_path: Path) -> None:
     recorder = Recorder(scripted_provider(Script(between_tokens_s=0.001)), tmp_path)
 
@@ -323,7 +333,9 @@ async def test_models_that_nobody_asked_for_are_those_of_the_requests(tmp_path: 
 
 async def test_a_document_is_replayed_and_another_is_not_found(tmp_path: Path) -> None:
     recorder = Recorder(Told(), tmp_path)
-    assert await recorder.fetch("/version") == b'{"version": "1"}'
+    for _ in range(2):
+        assert await recorder.fetch("/version") == b'{"version": "1"}'
+    assert len(files_in(tmp_path)) == 1
     with pytest.raises(NotFound):
         await recorder.fetch("/other")
     replay = replay_provider(tmp_path, pace=False)
@@ -332,14 +344,23 @@ async def test_a_document_is_replayed_and_another_is_not_found(tmp_path: Path) -
         await replay.fetch("/other")
 
 
-@pytest.mark.parametrize(("pace", "least_s", "most_s"), [(True, 0.29, 0.8), (False, 0.0, 0.2)])
+@pytest.mark.parametrize(("pace", "least_s", "most_s"), [(True, 0.59, 1.2), (False, 0.0, 0.19)])
 async def test_a_replay_keeps_the_recorded_pace_where_it_is_asked_to(
     pace: bool, least_s: float, most_s: float, tmp_path: Path
 ) -> None:
-    await record(tmp_path, [b"a", b"b", b"c"], pause_s=0.1)
+    await record(tmp_path, [b"a", b"b", b"c"], pause_s=0.2)
     started = time.monotonic()
     assert await reads_of(await replay_provider(tmp_path, pace=pace).send(call_of())) == [b"a", b"b", b"c"]
     assert least_s <= time.monotonic() - started < most_s
+
+
+async def test_a_failure_comes_at_its_recorded_time(tmp_path: Path) -> None:
+    await record(tmp_path, [b"a", Upstream("broke off")], pause_s=0.1)
+    started = time.monotonic()
+    answer = await replay_provider(tmp_path, pace=True).send(call_of())
+    with pytest.raises(Upstream):
+        await answer.more()
+    assert time.monotonic() - started >= 0.19
 
 
 async def test_a_paced_replay_keeps_the_deadline(tmp_path: Path) -> None:
@@ -384,6 +405,14 @@ async def test_a_damaged_file_is_told_in_words_when_it_is_loaded(damage: Any, to
     file = files_in(tmp_path)[0]
     file.write_bytes(b"\n".join(damage(file.read_bytes().splitlines())))
     with pytest.raises(ValueError, match=f"{file.name}, {told}"):
+        replay_provider(tmp_path, pace=False)
+
+
+async def test_a_damaged_list_of_models_is_told_in_words_when_it_is_loaded(tmp_path: Path) -> None:
+    await Recorder(Told(models=[{"id": "m"}]), tmp_path).models()
+    file = files_in(tmp_path)[0]
+    file.write_bytes(file.read_bytes().replace(b"id", b"no"))
+    with pytest.raises(ValueError, match=f"{file.name}, line 2: it is not a list of models"):
         replay_provider(tmp_path, pace=False)
 
 

@@ -109,6 +109,10 @@ async def test_raw_fields_of_a_message_and_a_raw_body_are_said_as_they_are() -> 
     assert await whole(provider) == {"answer": 42}
 
 
+async def test_a_body_that_is_a_string_is_said_to_the_letter() -> None:
+    assert (await ask(playing({"body": '{"a":  1}'}))).first == b'{"a":  1}'
+
+
 async def test_a_raw_body_answers_a_stream_whole() -> None:
     answer = await ask(playing({"body": {"answer": 42}}), stream=True)
     assert (answer.is_stream, answer.first, await answer.more()) == (False, b'{"answer":42}', b"")
@@ -130,6 +134,13 @@ async def test_tokens_can_be_read_back(text: str) -> None:
     assert told["max_model_len"] == 8192
     assert all(0 < number < 2**53 for number in told["tokens"])
     assert await whole(provider, "/detokenize", tokens=told["tokens"]) == {"prompt": text}
+
+
+async def test_the_prompts_of_one_request_are_counted_together() -> None:
+    counts = [
+        (await whole(playing(), COMPLETIONS, prompt=prompt))["usage"] for prompt in ("def f", "x", ["def f", "x"])
+    ]
+    assert [usage["prompt_tokens"] for usage in counts] == [2, 1, 3]
 
 
 async def test_a_prompt_of_token_ids_is_its_text() -> None:

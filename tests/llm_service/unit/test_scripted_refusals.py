@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from llm_service.core.errors import Refused
 from llm_service.providers.base import Call
-from llm_service.providers.script import CHAT, ROUTES
-from tests.support.providers import ask, call_of, playing, rest_of, whole
+from llm_service.providers.script import CHAT, EMBEDDINGS, ROUTES
+from tests.support.providers import USER, ask, call_of, playing, rest_of, whole
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,15 @@ async def test_a_request_over_the_window_is_refused_in_openais_words(fields: dic
     with pytest.raises(Refused, match=f"maximum context length is 100 tokens. However, {told}") as refused:
         await ask(playing(max_model_len=100), **fields)
     assert (refused.value.status, refused.value.details["code"]) == (400, "context_length_exceeded")
+
+
+async def test_a_prompt_that_fills_the_window_leaves_no_room_for_an_answer() -> None:
+    count = (await whole(playing(), "/tokenize", messages=USER))["count"]
+    assert (await whole(playing(max_model_len=count + 1)))["usage"]["completion_tokens"] == 1
+    with pytest.raises(Refused, match="Please reduce the length of the messages"):
+        await ask(playing(max_model_len=count))
+    embedded = await whole(playing(max_model_len=2), EMBEDDINGS, input="a b")  # an embedding needs no room
+    assert embedded["usage"]["prompt_tokens"] == 2
 
 
 async def test_an_answer_ends_where_the_window_does() -> None:
