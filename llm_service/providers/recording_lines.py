@@ -81,6 +81,7 @@ class FailureLine(_Line):
     message: str
     retry_after_s: int | None = None
     details: dict[str, Any] = {}
+    logged: str
     fault: Annotated[Fault, Field(strict=False)] | None = None
     backend_retry_after_s: float | None = None
 
@@ -103,6 +104,7 @@ class FailureLine(_Line):
             message=error.message,
             retry_after_s=error.retry_after_s,
             details=error.details,
+            logged=error.logged,
         )
         if not isinstance(failure, AttemptFailed):
             return told
@@ -115,7 +117,7 @@ class FailureLine(_Line):
         if kind is Refused:
             error = Refused(self.status, self.message, retry_after_s=self.retry_after_s, **self.details)
         else:
-            error = kind(self.message, retry_after_s=self.retry_after_s, details=self.details)
+            error = kind(self.message, retry_after_s=self.retry_after_s, details=self.details, logged=self.logged)
         return error if self.fault is None else AttemptFailed(error, self.fault, self.backend_retry_after_s)
 
 

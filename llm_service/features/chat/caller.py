@@ -5,7 +5,6 @@ than the rest of the gateway together.
 """
 
 import asyncio
-import time
 from types import TracebackType
 
 from starlette.types import Message, Receive, Send
@@ -19,9 +18,6 @@ _EVENT_HEADERS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # or nginx collects the tokens
 )
-
-# Sending takes 10 us of our own; what takes longer than this waited for the client.
-_BLOCKED_S = 0.002
 
 # What is smaller goes into the connection's buffer at once, however slowly the client reads (uvicorn's own limit).
 _FITS_BYTES = 60_000
@@ -44,7 +40,6 @@ class Caller:
         "_watch",
         "has_begun",
         "is_sending",
-        "waited_s",
     )
 
     def __init__(self, receive: Receive, send: Send):
@@ -59,7 +54,6 @@ class Caller:
         self._keepalive: asyncio.Task[None] | None = None
         self.has_begun = False
         self.is_sending = False
-        self.waited_s = 0.0
 
     async def body(self, holding: Holding, timeout_s: float) -> bytes:
         """The request's body; `holding` accounts for its bytes.
@@ -157,18 +151,19 @@ class Caller:
     async def pass_on(self, chunk: bytes) -> None:
         """Send some of a stream. Returns at once while the client keeps up, and waits while his buffers are full."""
         if not self.has_begun:
-            self.has_begun = True
-            headers = [*_EVENT_HEADERS, *self._extra]
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            await self._begin()
         self.is_sending = True
-        asked_at = time.perf_counter()
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-        took_s = time.perf_counter() - asked_at
-        if took_s > _BLOCKED_S:
-            self.waited_s += took_s
         self.is_sending = False
 
+    async def _begin(self) -> None:
+        self.has_begun = True
+        headers = [*_EVENT_HEADERS, *self._extra]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
     async def end(self, last: bytes = b"") -> None:
-        """End the stream."""
+        """End the stream, with its last bytes: together they are one call of the system, 18 us less than two."""
+        if not self.has_begun:
+            await self._begin()
         self._stop_watching()
         await self._send({"type": "http.response.body", "body": last})

@@ -26,13 +26,13 @@ class EventStream:
     the caller did not ask for it, and everything from an error on.
     """
 
-    __slots__ = ("_held", "_is_done", "_keeps_usage", "_recent", "error", "pieces", "usage")
+    __slots__ = ("_held", "_keeps_usage", "_recent", "error", "is_done", "pieces", "usage")
 
     def __init__(self, *, keeps_usage: bool):
         """keeps_usage: the caller asked for the counts."""
         self._held = b""
         self._keeps_usage = keeps_usage
-        self._is_done = False
+        self.is_done = False
         self._recent: list[bytes] = []
         self.usage: Usage | None = None
         self.error: bytes | None = None
@@ -41,7 +41,8 @@ class EventStream:
     def feed(self, chunk: bytes) -> bytes:
         """Take what came; returns what may go out, b"" where no event is whole yet.
 
-        Where `error` is set afterwards, its JSON is what an event said, and nothing that follows is to be read.
+        Where `error` is set afterwards, its JSON is what an event said; where `is_done` is, this was [DONE]. In either
+        case nothing that follows is to be read.
         """
         data = self._held + chunk if self._held else chunk
         if data.endswith(b"\n\n"):  # nearly always: servers write an event at a time
@@ -70,7 +71,7 @@ class EventStream:
     @property
     def is_finished(self) -> bool:
         """Whether the model said that it was done; a server that dies may close its stream as if it were."""
-        return self._is_done or _FINISHED.search(b"".join(self._recent) + self._held) is not None
+        return self.is_done or _FINISHED.search(b"".join(self._recent) + self._held) is not None
 
     def _read(self, out: bytes) -> bytes:
         error = _ERROR.search(out)
@@ -78,7 +79,7 @@ class EventStream:
             self.error = error[1].rstrip()
             return out[: error.start()]
         if b"[DONE]" in out:
-            self._is_done = True
+            self.is_done = True
         if _COUNTS.search(out) is None:
             return out  # OpenAI sends "usage":null in every event
         self.usage = usage_in(out) or self.usage

@@ -7,21 +7,17 @@ import time
 from llm_service.admission.door import Door
 from llm_service.admission.limits import Account
 from llm_service.core.envelope import error_event
-from llm_service.core.errors import ClientLeft
 from llm_service.core.settings import LlmSettings
 from llm_service.features.chat.caller import Caller
 from llm_service.features.chat.events import EventStream
 from llm_service.features.chat.metrics import GatewayMetrics, Observation
 from llm_service.features.chat.schemas import ModelRequest
+from llm_service.features.chat.stream import StreamRelay
 from llm_service.features.chat.usage import Usage, guessed, usage_in
-from llm_service.providers.base import Answer
 from llm_service.providers.pool import Placed, Pool, Request
-from service_kit.errors import DeadlineExceeded, ServiceError, Upstream
+from service_kit.errors import ServiceError, Upstream
 
 _log = logging.getLogger("llm_service.chat")
-
-# A deadline inside a stream is set anew when this part of it has passed, and not for every token: that costs 2 us.
-_SLACK = 0.05
 
 
 class ChatService:
@@ -68,10 +64,9 @@ class ChatService:
             if placed.answer.is_stream:
                 events = EventStream(keeps_usage=request.wants_usage)
                 try:
-                    await self._pass_on(placed, events, wanted.expires_at, caller, seen)
+                    await StreamRelay(placed, events, caller, seen).run(self._idle_s, wanted.expires_at)
                 finally:
                     usage, pieces = events.usage, events.pieces
-                    seen.elsewhere_s += caller.waited_s
             else:
                 usage = usage_in(placed.answer.first)
                 await self._send_whole(placed.answer.first, caller)
@@ -104,55 +99,6 @@ class ChatService:
         if caller.has_begun:  # with a comment, as a stream
             raise Upstream("the backend took long and then answered a streamed request with one JSON body")
         await caller.answer(payload, self._idle_s)
-
-    async def _pass_on(
-        self, placed: Placed, events: EventStream, expires_at: float, caller: Caller, seen: Observation
-    ) -> None:
-        """The whole stream, chunk by chunk, each as soon as the client has taken the one before."""
-        loop_time = asyncio.get_running_loop().time
-        try:
-            moved_at = loop_time()
-            async with asyncio.timeout_at(min(moved_at + self._idle_s, expires_at)) as deadline:
-                chunk = placed.answer.first
-                while chunk:
-                    out = events.feed(chunk)
-                    if out:
-                        await caller.pass_on(out)
-                    if events.error is not None:
-                        raise placed.reported(events.error)
-                    chunk = await self._next(placed.answer, seen)
-                    now = loop_time()
-                    if now - moved_at > self._idle_s * _SLACK:
-                        moved_at = now
-                        deadline.reschedule(min(now + self._idle_s, expires_at))
-                if not events.is_finished:
-                    raise Upstream(f"{placed.address} ended its stream before the answer was finished")
-                await caller.end(events.rest())
-        except TimeoutError as exc:
-            if caller.is_sending:
-                raise ClientLeft(f"the client read nothing for {self._idle_s:g} s") from exc
-            raise self._too_late(placed, is_over=loop_time() >= expires_at) from exc
-        except Upstream as exc:
-            if events.error is None:
-                placed.broke(exc)
-            raise
-
-    async def _next(self, answer: Answer, seen: Observation) -> bytes:
-        asked_at = time.perf_counter()
-        chunk = await answer.more()
-        gap_s = time.perf_counter() - asked_at
-        seen.elsewhere_s += gap_s
-        if chunk:
-            seen.gap(gap_s)
-        return chunk
-
-    def _too_late(self, placed: Placed, *, is_over: bool) -> DeadlineExceeded:
-        if is_over:
-            limit = f"was not done within LLM_TOTAL_TIMEOUT_S ({self._total_s:g} s)"
-            return DeadlineExceeded(f"{placed.address} {limit}")
-        late = DeadlineExceeded(f"{placed.address} fell silent for LLM_IDLE_TIMEOUT_S ({self._idle_s:g} s)")
-        placed.broke(late)
-        return late
 
     async def _break_off(self, failure: ServiceError, caller: Caller, seen: Observation) -> None:
         seen.outcome = failure.code

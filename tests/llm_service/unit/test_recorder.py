@@ -155,7 +155,7 @@ async def test_whatever_was_asked_is_stored(body: bytes, tmp_path: Path) -> None
         AttemptFailed(Refused(429, "slow", code="rate_limit_exceeded"), Fault.BUSY),
         Refused(400, "too long", type="invalid_request_error", param="messages", code="context_length_exceeded"),
         Refused(409, "later", retry_after_s=4),
-        Upstream("no JSON"),
+        Upstream("it said: no JSON", logged="no JSON"),
         DeadlineExceeded("late"),
     ],
 )
@@ -172,7 +172,16 @@ def _told(error: BaseException) -> list[Any]:
     if isinstance(error, AttemptFailed):
         return [str(error), error.fault, error.retry_after_s, *_told(error.failure)]
     assert isinstance(error, ServiceError)
-    return [type(error), str(error), error.message, error.code, error.status, error.retry_after_s, error.details]
+    return [
+        type(error),
+        str(error),
+        error.message,
+        error.code,
+        error.status,
+        error.retry_after_s,
+        error.details,
+        error.logged,
+    ]
 
 
 async def test_a_stream_that_broke_off_breaks_off_again(tmp_path: Path) -> None:
