@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.embedding import report
-from benchmarks.embedding.headline import TARGETS, Target, headline
+from benchmarks.embedding.headline import TARGETS, headline
 from benchmarks.embedding.loads import Measured, full
 from benchmarks.embedding.roof import Encoder, measure_roof
 from benchmarks.embedding.run import Outcome, Result
 from benchmarks.embedding.servers import Server, table
-from benchmarks.embedding.tree import Memory
+from benchmarks.tables import Target
+from benchmarks.tree import Memory
 
 MINILM = Encoder(hidden=384, intermediate=1536, layers=6)
 
