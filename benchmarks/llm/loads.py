@@ -20,7 +20,7 @@ CLIENTS = (1, 16, 128)
 class Load:
     """`requests` requests by `clients` clients, each sending its next one when its last is answered.
 
-    pace_ms: time between a stream's tokens at the upstream; 0: all at once; None: plain answers.
+    pace_ms: time between a stream's tokens at the upstream; 0: none; None: plain answers.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Load:
         clients = f"{self.clients} clients" if self.clients > 1 else "one client"
         if self.pace_ms is None:
             return f"{self.name}: {clients}, plain answers"
-        pace = f"{self.pace_ms:g} ms apart" if self.pace_ms else "all at once"
+        pace = f"{self.pace_ms:g} ms apart" if self.pace_ms else "one right after the other"
         return f"{self.name}: {clients}, streams of {wire.TOKENS} tokens, {pace}"
 
 
@@ -51,7 +51,7 @@ def full() -> list[Load]:
 
     The tokens of a stream come as a model's do, one by one: all streams together have 4,000 a second, which no server
     here but LiteLLM is too slow for, so that each token is a read and a write of its own. `burst_16` is the other end:
-    the whole stream in one read.
+    as fast as the upstream can write, so that a server finds many tokens in one read.
     """
     return [
         Load("plain_1", 1, 500),

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure. first_token_turns and soak_requests: 0: not. is_chosen: of a server's name."""
+    """What to measure. first_token_turns and soak_requests: 0: not. chosen: names of servers."""
 
     loads: Sequence[Load]
     rounds: int
@@ -95,6 +95,7 @@ class _Run:
     def all(self, plan: Plan) -> None:
         """The first round begins with the upstream itself: what it and the client can do bounds all others."""
         direct = self._outcome.results[UPSTREAM.name] = Result(UPSTREAM)
+        self._warm_up()
         for number in range(plan.rounds):
             for load in plan.loads:
                 self._pace(load.pace_ms or 0)
@@ -110,6 +111,13 @@ class _Run:
                 self._soak(each, plan.soak_requests)
             if each.process.poll() is None:
                 self._outcome.results[each.server.name].memory = tree.memory(each.pid)
+
+    def _warm_up(self) -> None:
+        # What is imported, compiled or connected at the first requests is no request's.
+        self._pace(0)
+        for each in self._running:
+            for load in (Load("warm-up", 4, 20), Load("warm-up", 4, 20, pace_ms=0)):
+                self._tried(self._outcome.results[each.server.name], load.name, measure(each.url, None, load))
 
     def _load(self, each: Running[Server], result: Result, load: Load, number: int, pid: int | None) -> None:
         if any(failure.startswith(load.name) for failure in result.failures):

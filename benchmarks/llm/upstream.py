@@ -1,7 +1,8 @@
 """The fake model's server: `python -m benchmarks.llm.upstream`. Fast, so that what is measured is what is before it.
 
 A bare protocol on uvloop with everything encoded beforehand: a plain answer costs it some 20 CPU-us. Its CPU is in no
-figure. PUT /pace/{ms} sets the time between a stream's tokens, 0: all at once; GET /count tells the answers begun.
+figure. PUT /pace/{ms} sets the time between a stream's tokens, 0: one right after the other; GET /count tells how many
+answers were begun.
 """
 
 import asyncio
@@ -87,17 +88,20 @@ class _Connection(asyncio.Protocol):
             self._transport.write(_whole(b"%d" % self._script.count))
 
     def _stream(self, writes: list[bytes]) -> None:
-        if not self._script.pace_s:
-            self._transport.writelines([_STREAM_HEAD, *writes, _END])
-            return
         self._transport.write(_STREAM_HEAD + writes[0])
         self._next(writes, 1, self._loop.time() + self._script.pace_s)
 
     def _next(self, writes: list[bytes], number: int, due: float) -> None:
-        # At its time and not after a pause, so that a late one does not put off all that follow.
-        self._timer = self._loop.call_at(due, self._write, writes, number, due)
+        if self._script.pace_s:
+            # At its time and not after a pause, so that a late one does not put off all that follow.
+            self._timer = self._loop.call_at(due, self._write, writes, number, due)
+        else:
+            # One after the other, yet each in a turn of the loop and so in a packet of its own.
+            self._loop.call_soon(self._write, writes, number, due)
 
     def _write(self, writes: list[bytes], number: int, due: float) -> None:
+        if self._transport.is_closing():
+            return
         if number == len(writes) - 1:
             self._transport.write(writes[number] + _END)
         else:
