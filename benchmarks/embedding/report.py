@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from benchmarks.core.stats import percentile
+from benchmarks.core.tables import table
 from benchmarks.embedding.headline import mixed_ratio
 from benchmarks.embedding.loads import Load, Measured
 from benchmarks.embedding.roof import Encoder
 from benchmarks.embedding.run import Outcome, Result
-from benchmarks.stats import percentile
-from benchmarks.tables import table
 
 _LOAD_COLUMNS = ("server", "texts/CPU-s", "tokens/CPU-s", "texts/s", "p50 ms", "p99 ms", "n", "of roof")
 _SERVER_COLUMNS = ("server", "start s", "rss MB", "pss MB", "peak MB", "cosine", "mixed p50 x", "mixed p99 x")

@@ -11,12 +11,12 @@ from statistics import median
 import aiohttp
 import numpy as np
 
-from benchmarks import tree
+from benchmarks.core import tree
+from benchmarks.core.processes import DidNotStart, Others, Running, rotated
 from benchmarks.embedding.loads import Load, LoadFailed, Measured, measure, vectors_of
 from benchmarks.embedding.roof import measure_roof
 from benchmarks.embedding.servers import Server, start
 from benchmarks.embedding.texts import Texts
-from benchmarks.processes import DidNotStart, Others, Running, rotated
 
 Say = Callable[[str], None]
 

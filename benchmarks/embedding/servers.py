@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import orjson
 
-from benchmarks.processes import DidNotStart, Running, launch
+from benchmarks.core.processes import DidNotStart, Running, launch
 
 # Variables that would lead a server elsewhere, or set what is compared. OPENBLAS_* are set on some machines to an older
 # core's kernels, which a user's machine would not have.

@@ -9,12 +9,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.command import keep, positive, say, some_of
+from benchmarks.core.command import keep, positive, say, some_of
+from benchmarks.core.tables import verdicts
+from benchmarks.core.venvs import VENVS, NotInstalled, ensure
 from benchmarks.llm import loads, report
 from benchmarks.llm.headline import TARGETS, headline
 from benchmarks.llm.run import Plan, run
-from benchmarks.tables import verdicts
-from benchmarks.venvs import VENVS, NotInstalled, ensure
 
 REQUIREMENTS = Path(__file__).with_name("requirements-litellm.txt")
 NAMES = ("gateway", "bare", "litellm")

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from benchmarks.core.stats import percentile
 from benchmarks.llm import wire
 from benchmarks.llm.client import Connection, open_all
 from benchmarks.llm.loads import send_all
-from benchmarks.stats import percentile
 
 # The upstream's name in the results.
 DIRECT = "upstream"

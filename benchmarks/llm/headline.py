@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
+from benchmarks.core.stats import median_ratio
+from benchmarks.core.tables import Target
 from benchmarks.llm.first_token import FirstTokens
 from benchmarks.llm.loads import CLIENTS, Measured
 from benchmarks.llm.run import Outcome, Result
-from benchmarks.stats import median_ratio
-from benchmarks.tables import Target
 
 # At 16 a server is busy and not swamped. The other two are in the table, and the worst of the three is told.
 HEADLINE_CLIENTS = 16

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from benchmarks import tree
+from benchmarks.core import tree
 from benchmarks.llm import wire
 from benchmarks.llm.client import Answer, Connection, open_all
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
+from benchmarks.core.stats import percentile
+from benchmarks.core.tables import table
 from benchmarks.llm.headline import added_ms, ratio, worst
 from benchmarks.llm.loads import Load, Measured
 from benchmarks.llm.run import Outcome, Result
 from benchmarks.llm.soak import Soak
-from benchmarks.stats import percentile
-from benchmarks.tables import table
 
 _LOAD_COLUMNS = ("server", "CPU-ms", "x bare", "requests/s", "p50 ms", "p99 ms", "first p50", "first p99", "n")
 _SERVER_COLUMNS = ("server", "start s", "rss MB", "pss MB", "peak MB", "added TTFT ms", "of 16")

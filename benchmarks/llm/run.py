@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from benchmarks import tree
+from benchmarks.core import tree
+from benchmarks.core.processes import DidNotStart, Others, Running, rotated
 from benchmarks.llm import servers
 from benchmarks.llm.client import open_all
 from benchmarks.llm.first_token import DIRECT, FirstTokens, first_tokens
@@ -16,9 +17,9 @@ from benchmarks.llm.loads import Load, Measured, measure
 from benchmarks.llm.servers import UPSTREAM, Server
 from benchmarks.llm.soak import Soak, soak
 from benchmarks.llm.wire import WrongAnswer
-from benchmarks.processes import DidNotStart, Others, Running, rotated
 
 Say = Callable[[str], None]
+Table = Callable[[str, Path, Path | None], Sequence[Server]]
 T = TypeVar("T")
 
 
@@ -59,8 +60,9 @@ class Outcome:
         return [f"{name}: {failure}" for name, result in self.results.items() for failure in result.failures]
 
 
-def run(plan: Plan, litellm: Path | None, folder: Path, say: Say) -> Outcome:
+def run(plan: Plan, litellm: Path | None, folder: Path, say: Say, table: Table = servers.table) -> Outcome:
     """Measure. litellm: its program; None: left out. folder: for logs and configuration. say: told of each step.
+    table: what can be chosen from.
 
     Every process that was started has ended when this returns or fails, KeyboardInterrupt included. Fails with
     DidNotStart where the fake upstream does not.
@@ -71,7 +73,7 @@ def run(plan: Plan, litellm: Path | None, folder: Path, say: Say) -> Outcome:
         stack.callback(upstream.stop)
         outcome = Outcome({})
         running: list[Running[Server]] = []
-        for server in servers.table(upstream.url, folder, litellm):
+        for server in table(upstream.url, folder, litellm):
             if server.name not in plan.chosen:
                 continue
             say(f"starting {server.name}")
@@ -127,10 +129,9 @@ class _Run:
         if measured is None:
             return
         # Each request reached the upstream once: none was answered from a cache, none sent twice.
-        if (seen := self._count() - before) != measured.requests + load.clients:
-            result.failures.append(
-                f"{load.name}: the upstream saw {seen} for {measured.requests + load.clients} requests"
-            )
+        sent = measured.requests + load.clients  # each client warms up with one
+        if (seen := self._count() - before) != sent:
+            result.failures.append(f"{load.name}: the upstream saw {seen} answers for {sent} requests")
             return
         result.measured.setdefault(load.name, {})[number] = measured
         told = "" if measured.cpu_ms is None else f"{measured.cpu_ms:.3f} CPU-ms a request, "

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import orjson
 
+from benchmarks.core.processes import Running, launch
 from benchmarks.llm import wire
-from benchmarks.processes import Running, launch
 
 # Variables that would lead a server elsewhere, or set what is compared.
 _OTHERS = ("LLM_", "OPENAI_", "LITELLM_", "BARE_", "UPSTREAM_", "LOG_LEVEL", "ALLOWED_HOSTS", "DATABASE_", "REDIS_")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from urllib.parse import urlsplit
 
-from benchmarks import tree
+from benchmarks.core import tree
 from benchmarks.llm import wire
 from benchmarks.llm.client import Connection, open_all
 

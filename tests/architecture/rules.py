@@ -21,6 +21,8 @@ FLOORS: dict[str, int] = {
     "providers": 1,
     "engine": 2,
     "features": 3,
+    "embedding": 3,  # of benchmarks: each stands by itself upon benchmarks/core
+    "llm": 3,
     "web": 3,
     "readiness": 3,
     "cli": 4,

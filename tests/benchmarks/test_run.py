@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import tree
+from benchmarks.core import tree
+from benchmarks.core.processes import DidNotStart
 from benchmarks.embedding import loads, servers
 from benchmarks.embedding.loads import Load, LoadFailed
 from benchmarks.embedding.run import run
 from benchmarks.embedding.servers import Server
 from benchmarks.embedding.texts import Texts
-from benchmarks.processes import DidNotStart
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks import tree
+from benchmarks.core import tree
 
 # A server whose workers burn CPU: `how` says what becomes of them. It answers on its output when all are done.
 _SERVER = """

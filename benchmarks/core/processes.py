@@ -13,9 +13,9 @@ from typing import Generic, Protocol, TypeVar
 
 import httpx
 
-from benchmarks import tree
+from benchmarks.core import tree
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # infinity-emb warms up for 10 s on two cores; LiteLLM imports for as long.
 START_LIMIT_S = 180

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-VENVS = Path(__file__).resolve().parents[1] / ".venvs"
+VENVS = Path(__file__).resolve().parents[2] / ".venvs"
 
 # The largest has 1.4 GB, half of it torch.
 INSTALL_LIMIT_S = 900
