@@ -30,16 +30,27 @@ class Answer:
 class Connection(asyncio.Protocol):
     """One client. It asks again when it has been answered; `send` must not be called before."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str, port: int) -> None:
         """Not connected yet; see `open_all`."""
+        self._host, self._port = host, port
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: list[bytes] = []
         self._started = self._first = 0.0
         self._answered: asyncio.Future[Answer] | None = None
 
+    async def connect(self) -> None:
+        """Connect. Fails with WrongAnswer where the server takes no connection."""
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self, self._host, self._port)
+        except OSError as exc:
+            raise WrongAnswer(f"no connection: {exc}") from exc
+
     async def send(self, request: bytes) -> Answer:
         """Send a request; returns its whole answer, of whatever status. Fails with WrongAnswer where none comes."""
+        if self._transport.is_closing():
+            # uvicorn closes what was idle for 5 s: as long as LiteLLM takes over the others' first requests.
+            await self.connect()
         self._answered = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._pieces, self._first = [], 0.0
@@ -85,10 +96,8 @@ class Connection(asyncio.Protocol):
 
 async def open_all(url: str, count: int) -> list[Connection]:
     """So many connections to a server. Fails with WrongAnswer where it takes none."""
-    parts, loop = urlsplit(url), asyncio.get_running_loop()
-    host, port = parts.hostname or "127.0.0.1", parts.port or 80
-    try:
-        opened = [await loop.create_connection(Connection, host, port) for _ in range(count)]
-    except OSError as exc:
-        raise WrongAnswer(f"no connection: {exc}") from exc
-    return [connection for _, connection in opened]
+    parts = urlsplit(url)
+    connections = [Connection(parts.hostname or "127.0.0.1", parts.port or 80) for _ in range(count)]
+    for connection in connections:
+        await connection.connect()
+    return connections
