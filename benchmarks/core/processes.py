@@ -5,8 +5,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -96,19 +96,37 @@ def launch(server: ServerT, folder: Path, not_inherited: tuple[str, ...] = ()) -
     work.mkdir(exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(not_inherited)}
     env = {**inherited, "PYTHONPATH": str(ROOT), **{name: _fill(value, fill) for name, value in server.env.items()}}
+    command, running = [_fill(word, fill) for word in server.command], None
     started = time.perf_counter()
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [_fill(word, fill) for word in server.command],
-            env=env, cwd=work, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
-    running = Running(server, f"http://127.0.0.1:{port}", process, log, 0.0)
     try:
+        with log.open("wb") as out, _signals_held():
+            process = subprocess.Popen(
+                command, env=env, cwd=work, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+            running = Running(server, f"http://127.0.0.1:{port}", process, log, 0.0)
         _wait(running, started)
     except BaseException:
-        running.stop()
+        if running is not None:
+            running.stop()
         raise
     return running
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    # Ctrl-C in the middle of a spawn would leave a process that nobody knows. In the new one they are as ever: exec
+    # resets handlers.
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda got, _: came.append(got)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for got in came:
+            signal.raise_signal(got)
 
 
 def _wait(running: Running[ServerT], started: float) -> None:
