@@ -42,6 +42,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *_): pass
+ThreadingHTTPServer.request_queue_size = 128  # it is 5, and the soak has 64 clients
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
@@ -77,7 +78,7 @@ async def test_the_upstream_sends_a_streams_tokens_at_its_pace_and_counts_answer
     upstream = started(UPSTREAM)
     await _ask(upstream.url, "PUT /pace/4")
     measured = await measure(upstream.url, upstream.pid, Load("paced", clients=2, requests=4, pace_ms=4))
-    assert min(measured.latencies_s) >= 0.2  # 50 writes after the first, 4 ms each
+    assert min(measured.latencies_s) > 0.19  # 50 writes after the first, 4 ms each; timers are right to the ms
     assert min(measured.firsts_s) < 0.1
     assert measured.requests == 4
     assert measured.cpu_s is not None
