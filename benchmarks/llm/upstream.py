@@ -1,6 +1,6 @@
 """The fake model's server: `python -m benchmarks.llm.upstream`. Fast, so that what is measured is what is before it.
 
-A bare protocol on uvloop with everything encoded beforehand: a plain answer costs it some 20 CPU-us. Its CPU is in no
+A bare protocol on uvloop with everything encoded beforehand: a plain answer costs it 10 to 20 CPU-us. Its CPU is in no
 figure. PUT /pace/{ms} sets the time between a stream's tokens, 0: one right after the other; GET /count tells how many
 answers were begun.
 """

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.core import command, tree
 from benchmarks.core.processes import Running
+from benchmarks.llm import __main__ as bench
 from benchmarks.llm import servers, wire
 from benchmarks.llm.client import open_all
 from benchmarks.llm.first_token import first_tokens
@@ -192,6 +195,36 @@ def test_quick_measures_the_gateway_and_ends_with_a_line_of_json() -> None:
     assert whole["soak"]["requests"] == 3000
     assert set(whole["servers"]["gateway"]["loads"]) == {"plain_1", "stream_16"}
     assert whole["servers"]["gateway"]["failures"] == []
+
+
+def test_a_run_in_which_a_server_failed_ends_with_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def table(*_: object) -> list[Server]:
+        return [_toy("gateway", CUT=" word49")]
+
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handlers of pytest's own process stay
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench, "run", lambda plan, litellm, folder, say: run(plan, litellm, folder, say, table))
+    assert bench.main(["--quick", "--servers", "gateway", "--loads", "plain_1"]) == 1
+    assert "343 characters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("ending", "when"), [(signal.SIGINT, "round 1"), (signal.SIGTERM, "starting gateway")])
+def test_ctrl_c_ends_all_servers_of_the_llm_benchmark(ending: signal.Signals, when: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.llm", "--quick", "--servers", "gateway,bare"],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while when not in (line := process.stderr.readline()):
+        assert line, f"it ended before {when!r}"
+    children = tree.pids(process.pid)
+    assert len(children) > 1
+    process.send_signal(ending)
+    process.stderr.read()
+    assert process.wait(30) != 0
+    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
 
 
 @pytest.mark.parametrize("words", [["--servers", "gateway,vllm"], ["--loads", "plain_2"], ["--rounds", "0"]])
