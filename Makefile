@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu constraints clean
+.PHONY: help run test check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm constraints clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -50,6 +50,9 @@ bench-embedding: .venv/dev.stamp ## this service, a naive one and infinity-emb, 
 
 bench-embedding-gpu: .venv/dev.stamp ## ways to run the model on a GPU, compared; says so where there is none
 	@exec $(PY) -m benchmarks.embedding.gpu $(ARGS)
+
+bench-llm: .venv/dev.stamp ## the gateway, a bare pass-through and LiteLLM, interleaved: ten minutes [ARGS="--quick --servers gateway,bare"]
+	@exec $(PY) -m benchmarks.llm $(ARGS)
 
 constraints: ## make constraints.txt anew from a clean install of the dev extra
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints

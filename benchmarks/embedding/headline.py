@@ -1,30 +1,11 @@
 """The headline figures, and whether they are reached."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from benchmarks.core.stats import median_ratio, percentile
+from benchmarks.core.tables import Target
 from benchmarks.embedding.loads import Measured
 from benchmarks.embedding.run import Outcome, Result
-from benchmarks.embedding.stats import median_ratio, percentile
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A bound on a headline figure; at_least False: at most."""
-
-    bound: float
-    at_least: bool = True
-    aim: float | None = None
-
-    def verdict(self, value: float | None) -> str:
-        """In words; an unmeasured figure is neither."""
-        sign = ">=" if self.at_least else "<="
-        wanted = f"{sign} {self.bound:g}" + (f" (aim {self.aim:g})" if self.aim else "")
-        if value is None:
-            return f"not measured; wanted {wanted}"
-        is_reached = value >= self.bound if self.at_least else value <= self.bound
-        return f"{'reached' if is_reached else 'NOT reached'}: wanted {wanted}"
-
 
 TARGETS: Mapping[str, Target] = {
     "bulk_vs_naive": Target(1.75, aim=2),

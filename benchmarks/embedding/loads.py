@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import aiohttp
 import orjson
 
-from benchmarks.embedding import tree
-from benchmarks.embedding.servers import Running
+from benchmarks.core import tree
+from benchmarks.core.processes import Running
+from benchmarks.embedding.servers import Server
 from benchmarks.embedding.texts import Texts
 
 _JSON = {"content-type": "application/json"}
@@ -88,7 +89,7 @@ class Measured:
         return self.tokens / max(self.cpu_s, 0.01)
 
 
-async def measure(running: Running, load: Load, texts: Texts, start: int) -> Measured:
+async def measure(running: Running[Server], load: Load, texts: Texts, start: int) -> Measured:
     """Run a load. start: the first of the supply's texts to use; the same for servers that are to be compared.
 
     Fails with LoadFailed.
@@ -172,7 +173,7 @@ async def _under_bulk(
         await asyncio.gather(*bulk)
 
 
-async def vectors_of(running: Running, texts: list[str]) -> list[list[float]]:
+async def vectors_of(running: Running[Server], texts: list[str]) -> list[list[float]]:
     """What a server answers for these texts. Fails with LoadFailed."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(REQUEST_LIMIT_S)) as session:
         body = orjson.dumps(running.server.body(texts))

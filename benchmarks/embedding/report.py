@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.embedding.headline import TARGETS, mixed_ratio
+from benchmarks.core.stats import percentile
+from benchmarks.core.tables import table
+from benchmarks.embedding.headline import mixed_ratio
 from benchmarks.embedding.loads import Load, Measured
 from benchmarks.embedding.roof import Encoder
 from benchmarks.embedding.run import Outcome, Result
-from benchmarks.embedding.stats import percentile
 
 _LOAD_COLUMNS = ("server", "texts/CPU-s", "tokens/CPU-s", "texts/s", "p50 ms", "p99 ms", "n", "of roof")
 _SERVER_COLUMNS = ("server", "start s", "rss MB", "pss MB", "peak MB", "cosine", "mixed p50 x", "mixed p99 x")
@@ -27,20 +28,11 @@ def tables(outcome: Outcome, loads: Sequence[Load], encoder: Encoder) -> str:
     parts = [_roof_line(outcome, encoder)]
     for load in loads:
         rows = [_load_row(result, load.name, encoder, roof) for result in outcome.results]
-        parts.append(_table(load_title(load), _LOAD_COLUMNS, rows))
-    parts.append(_table("servers", _SERVER_COLUMNS, [_server_row(result) for result in outcome.results]))
+        parts.append(table(load_title(load), _LOAD_COLUMNS, rows))
+    parts.append(table("servers", _SERVER_COLUMNS, [_server_row(result) for result in outcome.results]))
     parts.append("\n".join(f"{result.server.name}: {result.server.about}" for result in outcome.results))
     failures = [f"{result.server.name}: {failure}" for result in outcome.results for failure in result.failures]
     return "\n\n".join([*parts, *failures])
-
-
-def verdicts(figures: dict[str, float | None]) -> str:
-    """Each headline figure beside its target."""
-    width = max(map(len, figures))
-    return "\n".join(
-        f"{name:<{width}}  {'-' if value is None else f'{value:g}':>8}  {TARGETS[name].verdict(value)}"
-        for name, value in figures.items()
-    )
 
 
 def as_json(outcome: Outcome, loads: Sequence[Load], encoder: Encoder) -> dict[str, Any]:
@@ -119,21 +111,6 @@ def _server_row(result: Result) -> list[str]:
         (mixed_ratio(result, 99), ".2f"),
     ]
     return [result.server.name, *("-" if value is None else format(value, how) for value, how in numbers)]
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    # A row of a name and a sentence says why there is nothing; it does not widen the columns.
-    measured = [row for row in rows if len(row) == len(columns)]
-    widths = [max(len(row[index]) for row in [columns, *measured]) for index in range(len(columns))]
-    widths[0] = max(len(row[0]) for row in [columns, *rows])
-    return "\n".join([title, *(_line(row, widths) for row in [columns, *rows])])
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    name = row[0].ljust(widths[0])
-    if len(row) < len(widths):
-        return f"{name}  {row[1]}"
-    return "  ".join([name, *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
 
 
 def _server_json(result: Result, encoder: Encoder, roof: float | None) -> dict[str, Any]:

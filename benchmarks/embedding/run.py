@@ -2,8 +2,6 @@
 
 import asyncio
 import itertools
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +11,11 @@ from statistics import median
 import aiohttp
 import numpy as np
 
-from benchmarks.embedding import tree
+from benchmarks.core import tree
+from benchmarks.core.processes import DidNotStart, Others, Running, rotated
 from benchmarks.embedding.loads import Load, LoadFailed, Measured, measure, vectors_of
 from benchmarks.embedding.roof import measure_roof
-from benchmarks.embedding.servers import DidNotStart, Running, Server, start
+from benchmarks.embedding.servers import Server, start
 from benchmarks.embedding.texts import Texts
 
 Say = Callable[[str], None]
@@ -63,9 +62,9 @@ def run(
     """
     results = {server.name: Result(server) for server in servers}
     roofs: list[dict[str, float]] = []
-    others = _Others()
+    others = Others()
     with ExitStack() as stack:
-        running: list[Running] = []
+        running: list[Running[Server]] = []
         for server in servers:
             say(f"starting {server.name}")
             try:
@@ -77,31 +76,15 @@ def run(
         for number in range(rounds):
             roofs.append(roof())
             for load in loads:
-                _one_load(_rotated(running, number), load, number, texts, next(starts), results, say)
+                _one_load(rotated(running, number), load, number, texts, next(starts), results, say)
         for each in running:
             if not each.process.poll():
                 results[each.server.name].memory = _memory(each)
     return Outcome(list(results.values()), roofs, others.part())
 
 
-class _Others:
-    """How busy the machine is with what is not this process and its children, since now."""
-
-    def __init__(self) -> None:
-        self._at, self._others_s = time.perf_counter(), self._used_s()
-
-    def part(self) -> float:
-        """Of all cores' time, in [0, 1]."""
-        could_s = (time.perf_counter() - self._at) * (os.cpu_count() or 1)
-        return min(max((self._used_s() - self._others_s) / could_s, 0.0), 1.0)
-
-    @staticmethod
-    def _used_s() -> float:
-        return tree.machine_cpu_s() - tree.cpu_s(os.getpid())
-
-
 @contextmanager
-def _started(server: Server, folder: Path, result: Result) -> Iterator[Running]:
+def _started(server: Server, folder: Path, result: Result) -> Iterator[Running[Server]]:
     if server.starts:
         # The first start is not counted: it writes what later ones find, and brings the files into memory.
         start(server, folder).stop()
@@ -118,13 +101,14 @@ def _started(server: Server, folder: Path, result: Result) -> Iterator[Running]:
         running.stop()
 
 
-def _rotated(running: list[Running], by: int) -> list[Running]:
-    by %= max(len(running), 1)
-    return running[by:] + running[:by]
-
-
 def _one_load(
-    running: list[Running], load: Load, number: int, texts: Texts, start: int, results: dict[str, Result], say: Say
+    running: list[Running[Server]],
+    load: Load,
+    number: int,
+    texts: Texts,
+    start: int,
+    results: dict[str, Result],
+    say: Say,
 ) -> None:
     for each in running:
         result = results[each.server.name]
@@ -139,7 +123,7 @@ def _one_load(
         say(f"round {number + 1}, {load.name}, {each.server.name}: {measured.texts_per_cpu_s:.1f} texts/CPU-s")
 
 
-def _compare_vectors(running: list[Running], results: dict[str, Result], texts: Texts) -> None:
+def _compare_vectors(running: list[Running[Server]], results: dict[str, Result], texts: Texts) -> None:
     """Ask every server the same, which also warms it up, and compare with the naive one: do they run the same model?"""
     asked = texts.chunks(8, 0) + texts.queries(8, 0)
     answers: dict[str, np.ndarray[tuple[int, int], np.dtype[np.float64]]] = {}
@@ -157,7 +141,7 @@ def _compare_vectors(running: list[Running], results: dict[str, Result], texts: 
             results[name].cosine = float(((vectors * reference).sum(axis=1) / norms).min())
 
 
-def _memory(running: Running) -> tree.Memory | None:
+def _memory(running: Running[Server]) -> tree.Memory | None:
     try:
         return tree.memory(running.pid)
     except ProcessLookupError:

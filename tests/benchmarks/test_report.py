@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.core.tables import Target
+from benchmarks.core.tree import Memory
 from benchmarks.embedding import report
-from benchmarks.embedding.headline import TARGETS, Target, headline
+from benchmarks.embedding.headline import TARGETS, headline
 from benchmarks.embedding.loads import Measured, full
 from benchmarks.embedding.roof import Encoder, measure_roof
 from benchmarks.embedding.run import Outcome, Result
 from benchmarks.embedding.servers import Server, table
-from benchmarks.embedding.tree import Memory
 
 MINILM = Encoder(hidden=384, intermediate=1536, layers=6)
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.core import tree
+from benchmarks.core.processes import DidNotStart
 from benchmarks.embedding import loads, servers
 from benchmarks.embedding.loads import Load, LoadFailed
 from benchmarks.embedding.run import run
-from benchmarks.embedding.servers import DidNotStart, Server
+from benchmarks.embedding.servers import Server
 from benchmarks.embedding.texts import Texts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,7 +120,7 @@ def test_an_answer_other_than_200_fails_the_load(texts: Texts, tmp_path: Path) -
 
 def test_stop_ends_the_server_and_its_children(tmp_path: Path) -> None:
     running = servers.start(_toy(), tmp_path)
-    members = servers.tree.pids(running.pid)
+    members = tree.pids(running.pid)
     assert len(members) == 2
     running.stop()
     assert [pid for pid in members if _is_alive(pid)] == []

@@ -1,6 +1,6 @@
 """Percentiles and ratios, by hand."""
 
-from benchmarks.embedding.stats import median_ratio, percentile
+from benchmarks.core.stats import median_ratio, percentile
 
 
 def test_a_percentile_is_a_value_that_occurred() -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks.embedding import tree
+from benchmarks.core import tree
 
 # A server whose workers burn CPU: `how` says what becomes of them. It answers on its output when all are done.
 _SERVER = """
@@ -70,6 +70,13 @@ def test_an_idle_server_uses_nothing() -> None:
         assert tree.cpu_s(process.pid) - before <= 0.02
 
 
+def test_cpu_of_a_living_process_is_told_finer_than_in_steps_of_10_ms() -> None:
+    with _server("idle") as process:
+        # It has started and waits: what it used is a multiple of 10 ms once in a thousand times.
+        steps = tree.cpu_s(process.pid) * 100
+    assert abs(steps - round(steps)) > 1e-4
+
+
 def test_cpu_of_others_is_not_counted() -> None:
     with _server("idle") as idle, _server("own"):
         assert tree.cpu_s(idle.pid) < 0.4
@@ -89,6 +96,13 @@ def test_memory_is_that_of_the_tree() -> None:
     assert 78 < big.pss_mb - small.pss_mb < 90
     assert big.peak_mb >= big.rss_mb - 1
     assert small.pss_mb < small.rss_mb
+
+
+def test_memory_that_is_sampled_is_the_same() -> None:
+    with _server("living") as process:
+        assert abs(tree.rss_mb(process.pid) - tree.memory(process.pid).rss_mb) < 1
+    with pytest.raises(ProcessLookupError):
+        tree.rss_mb(process.pid)
 
 
 def test_memory_of_a_child_is_added() -> None:

@@ -1,4 +1,4 @@
-"""infinity-emb in a virtual environment of its own, made once: it wants older versions of what the product uses."""
+"""Rivals in virtual environments of their own, made once: they want other versions of what the product uses."""
 
 import hashlib
 import shutil
@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[2] / ".venvs" / "infinity"
-REQUIREMENTS = Path(__file__).with_name("requirements-infinity.txt")
+VENVS = Path(__file__).resolve().parents[2] / ".venvs"
 
-# 1.4 GB, half of it torch.
+# The largest has 1.4 GB, half of it torch.
 INSTALL_LIMIT_S = 900
 
 
@@ -17,16 +16,17 @@ class NotInstalled(Exception):
     """The environment could not be made; the text is pip's last line."""
 
 
-def ensure(folder: Path = FOLDER, requirements: Path = REQUIREMENTS) -> Path:
-    """The program `infinity_emb`, installed first where the requirements have changed or it is not there.
+def ensure(folder: Path, requirements: Path, program: str) -> Path:
+    """The program in `folder`, installed first where the requirements have changed or it is not there.
 
-    Fails with NotInstalled; an environment that was not finished is removed, and made anew the next time.
+    program: its name in the environment's bin/. Fails with NotInstalled; an environment that was not finished is
+    removed, and made anew the next time.
     """
     stamp = folder / "requirements.sha256"
     wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    program = folder / "bin" / "infinity_emb"
-    if program.exists() and stamp.exists() and stamp.read_text() == wanted:
-        return program
+    path = folder / "bin" / program
+    if path.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return path
     shutil.rmtree(folder, ignore_errors=True)
     try:
         _run([sys.executable, "-m", "venv", str(folder)])
@@ -35,7 +35,7 @@ def ensure(folder: Path = FOLDER, requirements: Path = REQUIREMENTS) -> Path:
     finally:
         if not stamp.exists():
             shutil.rmtree(folder, ignore_errors=True)
-    return program
+    return path
 
 
 def _run(command: list[str]) -> None:

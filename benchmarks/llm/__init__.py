@@ -1,0 +1,1 @@
+"""The LLM gateway beside a bare pass-through and LiteLLM's proxy, interleaved in one run: `make bench-llm`."""
