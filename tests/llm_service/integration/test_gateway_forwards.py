@@ -147,8 +147,10 @@ async def test_metrics_tell_model_outcome_and_tokens(start: Start, llm: Scripted
         pass
     async with httpx.AsyncClient() as http:
         text = (await http.get(url + "/metrics")).text
-    assert 'llm_requests_total{model="scripted-model",outcome="ok"} 2.0' in text
-    assert 'llm_tokens_total{kind="prompt",model="scripted-model"} 20.0' in text
-    assert 'llm_tokens_total{kind="completion",model="scripted-model"} 8.0' in text  # 3 words, 5 pieces
-    assert 'llm_time_to_first_byte_seconds_count{model="scripted-model"} 2.0' in text
-    assert 'llm_duration_seconds_count{model="scripted-model"} 2.0' in text
+    assert 'llm_requests_total{backend="default",model="scripted-model",outcome="ok"} 2.0' in text
+    assert 'llm_tokens_total{backend="default",kind="prompt",model="scripted-model"} 20.0' in text
+    assert (
+        'llm_tokens_total{backend="default",kind="completion",model="scripted-model"} 8.0' in text
+    )  # 3 words, 5 pieces
+    assert 'llm_time_to_first_token_seconds_count{backend="default",model="scripted-model"} 2.0' in text
+    assert 'llm_duration_seconds_count{backend="default",model="scripted-model"} 2.0' in text

@@ -11,7 +11,7 @@ import pytest
 
 from llm_service.core.errors import Refused
 from llm_service.providers.base import AttemptFailed, Provider
-from llm_service.providers.script import CHAT, COMPLETIONS, EMBEDDINGS
+from llm_service.providers.scripted.script import CHAT, COMPLETIONS, EMBEDDINGS
 from service_kit.errors import DeadlineExceeded, NotFound, Upstream
 from tests.support.providers import USER, ask, events, playing, text_in, whole
 
