@@ -102,7 +102,8 @@ def _command(port: int, key: str, model: Path) -> list[str]:
         "--distributed-executor-backend": "uni",
     }
     # Eager: compiling takes longer than all the tests.
-    return ["-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", *(w for pair in words.items() for w in pair)]
+    flags = ["--enforce-eager", "--enable-prompt-tokens-details"]
+    return ["-m", "vllm.entrypoints.openai.api_server", *flags, *(word for pair in words.items() for word in pair)]
 
 
 def _environment() -> dict[str, str]:

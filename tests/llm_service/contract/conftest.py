@@ -66,7 +66,7 @@ class Gateway:
         return httpx.post(self.url + path, json={"model": self.model, **body}, timeout=60)
 
     def tokens(self, kind: str) -> float:
-        """How many tokens of this kind /metrics has counted: "prompt" or "completion"."""
+        """How many tokens of this kind /metrics has counted: "prompt", "completion" or "cached"."""
         text = httpx.get(self.url + "/metrics", timeout=30).text
         return sum(float(n) for n in re.findall(rf'^llm_tokens_total\{{.*"{kind}".*\}} (\S+)$', text, re.MULTILINE))
 

@@ -72,6 +72,17 @@ def test_a_structure_that_is_none_is_refused_and_no_stream_says_done(gateway: Ga
         list(gateway.sdk.chat.completions.create(model=gateway.model, stream=True, extra_body=asked, messages=HELLO))
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_tokens_from_the_prefix_cache_are_counted(gateway: Gateway, stream: bool) -> None:
+    body = {"messages": [{"role": "user", "content": f"a long preamble, {stream} " * 15}], "max_tokens": 1}
+    usages = [gateway.post("/v1/chat/completions", **body).json()["usage"] for _ in range(2)]
+    cached = usages[1]["prompt_tokens_details"]["cached_tokens"]
+    assert cached > 0
+    before = gateway.tokens("cached")
+    gateway.post("/v1/chat/completions", stream=stream, **body)
+    assert gateway.tokens("cached") - before == cached
+
+
 def test_tokens_go_there_and_back(gateway: Gateway, vllm: Vllm) -> None:
     text = "def rank(hits):\n    return sorted(hits)  # größte zuerst"
     tokens = gateway.post("/tokenize", prompt=text).json()
