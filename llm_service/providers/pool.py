@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from llm_service.core.backends import Backend
 from llm_service.core.errors import not_configured
 from llm_service.providers.base import Answer, AttemptFailed, Call, Fault, Provider
-from llm_service.providers.breaker import Breaker
+from llm_service.providers.breaker import Breaker, State
 from llm_service.providers.catalog import Catalog, Member, Target
 from llm_service.providers.refusals import Sender, failure_of, status_in
 from llm_service.providers.retries import MAX_WAIT_S, RetryBudget, wait_s
@@ -19,10 +19,14 @@ MakeProvider = Callable[[Backend], Provider]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the pool needs to know of a request. body: what to send to a target. Times are the running loop's."""
+    """What the pool needs to know of a request.
+
+    body: what to send to a target. on_attempt: told of each target before it is asked. Times are the running loop's.
+    """
 
     path: str
     body: Callable[[Target], bytes]
+    on_attempt: Callable[[Target], None]
     is_stream: bool
     first_by: float
     expires_at: float
@@ -126,14 +130,15 @@ class Pool:
         targets = await catalog.find(asked)
         self._budget.earn()
         tried: list[Member] = []
-        pause_s = 0.0
+        failed: AttemptFailed | None = None
         while True:
             target = self._pick(targets, tried)
             if target is None:
-                raise self._none_free(targets)
+                raise failed.failure if failed is not None else self._none_free(targets)
             try:
                 return await self._attempt(target, request)
             except AttemptFailed as exc:
+                failed = exc
                 tried.append(target.member)
                 pause_s = self._pause_s(targets, tried, exc)
                 is_last = exc.fault is Fault.KEY or len(tried) > max(self._max_retries, len(targets) - 1)
@@ -147,6 +152,7 @@ class Pool:
 
     async def _attempt(self, target: Target, request: Request) -> Placed:
         member = target.member
+        request.on_attempt(target)
         call = Call(request.path, request.body(target), request.is_stream, request.first_by, request.expires_at)
         member.breaker.begin()
         member.in_flight += 1
@@ -191,7 +197,11 @@ class Pool:
         """None before a backend that was not tried; else the backoff of the one that would be asked again."""
         if any(target.member not in tried and target.member.breaker.is_free for target in targets):
             return 0.0
-        return wait_s(tried.count(tried[-1]) - 1, failed.retry_after_s)
+        again = min(targets, key=lambda target: target.member.breaker.wait_s()).member.breaker
+        asked_s = failed.retry_after_s
+        if again.state is State.COOLING:
+            asked_s = max(asked_s or 0.0, again.wait_s())
+        return wait_s(tried.count(tried[-1]) - 1, asked_s)
 
     def _none_free(self, targets: Sequence[Target]) -> ServiceError:
         """What a caller is told while every backend of his model is let alone."""

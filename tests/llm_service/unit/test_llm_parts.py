@@ -93,7 +93,7 @@ def test_what_a_server_quotes_is_for_its_caller_alone(status: int) -> None:
 @pytest.mark.parametrize(
     ("message", "param", "code"),
     [
-        ("This model's maximum context length is 512 tokens. However, you requested 600", None, "context_length_exceeded"),
+        ("This model has a maximum context length of 512", None, "context_length_exceeded"),
         ("the request exceeds the available context size", None, "context_length_exceeded"),
         ("too many", "input_tokens", "context_length_exceeded"),
         ("temperature must be non-negative", "temperature", None),
@@ -113,15 +113,16 @@ class NoBackend:
     address = "nowhere"
 
 
-def target(name: str) -> Target:
-    return Target(Member(Backend("gpu", "http://gpu/v1"), NoBackend()), name, name)  # type: ignore[arg-type]
+def target(name: str, *, is_known: bool = True) -> Target:
+    return Target(Member(Backend("gpu", "http://gpu/v1"), NoBackend()), name, name, is_known)  # type: ignore[arg-type]
 
 
 def test_models_past_the_limit_share_one_label() -> None:
     metrics = GatewayMetrics(CollectorRegistry())
     for number in range(MAX_MODEL_LABELS + 5):
         with metrics.observe(f"m{number}") as seen:
-            seen.begin(target(f"m{number}"))
+            seen.aim(target(f"m{number}", is_known=False))
+            seen.begin()
     assert metrics.requests.labels("gpu", OTHER, "ok")._value.get() == 5
     assert metrics.requests.labels("gpu", "m0", "ok")._value.get() == 1
 
