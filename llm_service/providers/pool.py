@@ -148,17 +148,17 @@ class Pool:
     async def _attempt(self, target: Target, request: Request) -> Placed:
         member = target.member
         call = Call(request.path, request.body(target), request.is_stream, request.first_by, request.expires_at)
-        member.breaker.begin()
+        probe = member.breaker.begin()
         member.in_flight += 1
         try:
             answer = await member.provider.send(call)
         except AttemptFailed as exc:
-            member.breaker.fail(exc)
+            member.breaker.fail(exc, probe)
             member.in_flight -= 1
             raise
         except DeadlineExceeded as exc:
             # The request's time is over, so nothing follows; but who lets five requests hang is asked no more.
-            member.breaker.fail(AttemptFailed(exc, Fault.DOWN))
+            member.breaker.fail(AttemptFailed(exc, Fault.DOWN), probe)
             member.in_flight -= 1
             raise
         except ServiceError:
@@ -166,7 +166,7 @@ class Pool:
             member.in_flight -= 1
             raise
         except BaseException:
-            member.breaker.abandon()
+            member.breaker.abandon(probe)
             member.in_flight -= 1
             raise
         member.breaker.succeed()
