@@ -17,6 +17,9 @@ MAX_OPEN_S = 30.0
 # For a 429 that names no time.
 COOL_S = 1.0
 
+# A slip of a server's, such as a date in place of seconds, must not take it out for days; once an hour is no load.
+MAX_COOL_S = 3600.0
+
 # A backend that refused its key is asked again after this, or at once where nothing else serves the model.
 KEY_REST_S = 30.0
 
@@ -95,8 +98,23 @@ class Breaker:
 
     def succeed(self) -> None:
         """It answered, if only that the request was wrong."""
-        if self.last_failure is not None:
+        if self._failures or self.last_failure is not None:
             self._reset()
+
+    def begin_stream(self) -> None:
+        """A stream's first byte is here: whatever was the matter is over. Whether it ends well is yet to be seen.
+
+        So failures are still counted: who breaks off five streams in a row is let alone, too.
+        """
+        if self.last_failure is not None:
+            failures, openings = self._failures, self._openings
+            self._reset()
+            self._failures, self._openings = min(failures, FAILURES_TO_OPEN - 1), openings
+
+    def end_stream(self) -> None:
+        """A stream ended and did not break off. In an outage that says nothing: a server that stops still ends them."""
+        if self._open_until is None:
+            self._failures = self._openings = 0
 
     def fail(self, failure: AttemptFailed, probe: int = 0) -> None:
         """It is at fault. probe: as `begin` gave it."""
@@ -105,7 +123,7 @@ class Breaker:
         is_probe = self._end(probe)
         if failure.fault is Fault.BUSY:
             asked = COOL_S if failure.retry_after_s is None else failure.retry_after_s
-            self._cool_until = max(self._cool_until, now + asked)
+            self._cool_until = max(self._cool_until, now + min(asked, MAX_COOL_S))
             self._close()  # it is alive
         elif failure.fault is Fault.KEY:
             self._key_rests_until = now + KEY_REST_S

@@ -140,10 +140,8 @@ def test_failures_of_attempts_from_before_the_opening_do_not_lengthen_it(breaker
     assert 0 < breaker.wait_s() <= OPEN_S
 
 
-@pytest.mark.parametrize(("asked", "waits"), [(7.5, 7.5), (None, COOL_S), (0.0, 0.0)])
-def test_a_429_cools_for_as_long_as_it_asks(
-    breaker: Breaker, clock: Clock, asked: float | None, waits: float
-) -> None:
+@pytest.mark.parametrize(("asked", "waits"), [(7.5, 7.5), (None, COOL_S), (0.0, 0.0), (1e9, 3600.0)])
+def test_a_429_cools_for_as_long_as_it_asks(breaker: Breaker, clock: Clock, asked: float | None, waits: float) -> None:
     fail(breaker, busy(asked))
     assert breaker.wait_s() == waits
     clock.passes(waits)
@@ -196,3 +194,41 @@ def test_a_key_refused_by_a_probe_ends_the_outage(breaker: Breaker, clock: Clock
     half_opened(breaker, clock)
     fail(breaker, wrong_key())
     assert (breaker.state, breaker.is_free) == (State.CLOSED, True)
+
+
+def test_streams_that_begin_and_break_off_open_it_too(breaker: Breaker, clock: Clock) -> None:
+    for _ in range(5):
+        assert breaker.state is State.CLOSED
+        breaker.begin()
+        breaker.begin_stream()
+        breaker.fail(down())
+    assert breaker.state is State.OPEN
+    clock.passes(OPEN_S)
+    breaker.begin()
+    breaker.begin_stream()
+    assert (breaker.state, breaker.is_free) == (State.CLOSED, True)  # a first byte ends the outage
+    breaker.fail(down())  # but one more that breaks off is enough, and doubles the wait
+    assert breaker.state is State.OPEN
+    assert 1.5 * OPEN_S <= breaker.wait_s() <= 2 * OPEN_S
+
+
+def test_a_stream_that_ends_well_begins_the_count_anew(breaker: Breaker) -> None:
+    fail(breaker, down(), 4)
+    breaker.begin()
+    breaker.begin_stream()
+    breaker.end_stream()
+    fail(breaker, down(), 4)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_streams_first_byte_shows_that_the_key_is_right(breaker: Breaker) -> None:
+    fail(breaker, wrong_key())
+    breaker.begin()
+    breaker.begin_stream()
+    assert (breaker.is_key_refused, breaker.is_free, breaker.last_failure) == (False, True, None)
+
+
+def test_an_old_streams_end_does_not_end_an_outage(breaker: Breaker) -> None:
+    opened(breaker)
+    breaker.end_stream()
+    assert not breaker.is_free
