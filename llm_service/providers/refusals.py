@@ -15,6 +15,9 @@ from service_kit.errors import DeadlineExceeded, ServiceError, Unavailable, Upst
 # How much of a stranger's answer a message quotes.
 _QUOTED_CHARS = 500
 
+# The standard has whole seconds only, some servers fractions.
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
 _OPENAI_TYPE = re.compile(r"[a-z_]+")
 
 # "This model's maximum context length is 512 tokens" (OpenAI, vLLM), "the request exceeds the available context size"
@@ -92,12 +95,14 @@ def retry_after_s(header: str | None, now: datetime | None = None) -> float | No
     """Seconds that a Retry-After header asks for: a number or a date; None where it holds neither."""
     if not header:
         return None
-    if header.strip().isdigit():
+    if _SECONDS.fullmatch(header.strip()):
         return float(header)
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # strangers write it: a year may have twenty digits
         return None
+    if at.tzinfo is None:  # "-0000", or no zone at all
+        at = at.replace(tzinfo=UTC)
     return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
 
 
