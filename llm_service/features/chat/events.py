@@ -7,8 +7,9 @@ from llm_service.features.chat.usage import Usage, usage_in
 # An event longer than this is passed on in parts: a whole tool call in one delta is some 100 kB.
 MAX_HELD_BYTES = 1_000_000
 
-# A model's own words cannot look like any of these: inside a JSON string the quotes are escaped.
+# A model's own words cannot look like any of these: inside a JSON string quotes and line ends are escaped.
 _ERROR = re.compile(rb'^data: ?(\{"error".*)$', re.MULTILINE)
+_DONE = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
 _COUNTS = re.compile(rb'"usage": ?\{')
 _NO_CHOICES = re.compile(rb'"choices": ?\[\s*\]')
 _FINISHED = re.compile(rb'"finish_reason": ?"')
@@ -78,7 +79,7 @@ class EventStream:
         if error is not None:
             self.error = error[1].rstrip()
             return out[: error.start()]
-        if b"[DONE]" in out:
+        if _DONE.search(out) is not None:
             self.is_done = True
         if _COUNTS.search(out) is None:
             return out  # OpenAI sends "usage":null in every event
