@@ -32,7 +32,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     # What no line shows: the process, whose number is a call of the system, and the place in the source. Together 10 us
     # of a line's 20; Python's own page on logging names these switches.
     logging.logProcesses = logging.logThreads = logging.logMultiprocessing = False
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_ServiceFormatter(service))
     logging.basicConfig(level=level, handlers=[handler], force=True)
