@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,11 @@ class Member:
     turn: float = 0.0
 
     @property
+    def is_known(self) -> bool:
+        """Whether it has been asked what it serves, or need not be."""
+        return bool(self.backend.models) or self.listed is not None or self.failure is not None
+
+    @property
     def model_ids(self) -> tuple[str, ...]:
         """What it serves as far as known; empty: anything, as far as we can tell."""
         return self.backend.models or tuple(str(model["id"]) for model in self.listed or ())
@@ -68,11 +74,16 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A member, and what it calls the model. name: what the caller calls it, an alias or the same."""
+    """A member, and what it calls the model.
+
+    name: what the caller calls it, an alias or the same. is_known: the configuration or a backend gave that name, and
+    not only the caller.
+    """
 
     member: Member
     model: str
     name: str
+    is_known: bool = True
 
 
 class Catalog:
@@ -85,7 +96,9 @@ class Catalog:
         self.members = tuple(members)
         self._chosen = chosen
         self._clock = clock
-        self._read_at = -1e9
+        self._read_at = -math.inf
+        # Whether a request may be answered before the first reading: not where a list may change what a name means.
+        self._is_known = all(member.is_known for member in self.members)
         self._reading: asyncio.Task[None] | None = None
         self._targets: dict[str, list[Target]] = {}
         self._index()
@@ -97,7 +110,7 @@ class Catalog:
         """
         targets = self._targets.get(asked or "")
         age_s = self._clock() - self._read_at
-        if targets is not None:
+        if targets is not None and self._is_known:
             if age_s > FRESH_S:
                 self._start_reading()  # behind this request's back, which knows enough
             return targets
@@ -140,6 +153,7 @@ class Catalog:
     async def _read_all(self) -> None:
         await asyncio.gather(*(member.read() for member in self.members))
         self._read_at = self._clock()
+        self._is_known = True
         self._index()
 
     def _in_order(self) -> list[Member]:
@@ -175,7 +189,7 @@ class Catalog:
             if known in self._targets:
                 return [Target(target.member, name, target.name) for target in self._targets[known]]
         # Whoever lists nothing, or cannot be asked, may serve it: let it say so itself.
-        silent = [Target(member, name, name) for member in self._in_order() if not member.model_ids]
+        silent = [Target(member, name, name, False) for member in self._in_order() if not member.model_ids]
         if silent:
             return silent
         served = [name for name in self._targets if name]

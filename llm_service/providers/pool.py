@@ -19,10 +19,14 @@ MakeProvider = Callable[[Backend], Provider]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the pool needs to know of a request. body: what to send to a target. Times are the running loop's."""
+    """What the pool needs to know of a request.
+
+    body: what to send to a target. on_attempt: told of each target before it is asked. Times are the running loop's.
+    """
 
     path: str
     body: Callable[[Target], bytes]
+    on_attempt: Callable[[Target], None]
     is_stream: bool
     first_by: float
     expires_at: float
@@ -135,11 +139,10 @@ class Pool:
         self._budget.earn()
         tried: list[Member] = []
         failed: AttemptFailed | None = None
-        pause_s = 0.0
         while True:
             target = self._pick(targets, tried)
             if target is None:
-                raise self._none_free(targets) if failed is None else failed.failure
+                raise failed.failure if failed is not None else self._none_free(targets)
             try:
                 return await self._attempt(target, request)
             except AttemptFailed as exc:
@@ -157,6 +160,7 @@ class Pool:
 
     async def _attempt(self, target: Target, request: Request) -> Placed:
         member = target.member
+        request.on_attempt(target)
         call = Call(request.path, request.body(target), request.is_stream, request.first_by, request.expires_at)
         probe = member.breaker.begin()
         member.in_flight += 1

@@ -76,9 +76,12 @@ class Observation:
         self.started = time.perf_counter()
         return self
 
-    def begin(self, target: Target) -> None:
-        """The first byte is here."""
+    def aim(self, target: Target) -> None:
+        """This one is asked now; another one may follow."""
         self.target = target
+
+    def begin(self) -> None:
+        """The first byte is here."""
         self.first_s = time.perf_counter() - self.started
 
     def waited(self, seconds: float) -> None:
@@ -140,7 +143,7 @@ class GatewayMetrics:
 
     def count_tokens(self, target: Target, usage: Usage) -> None:
         """What a backend told."""
-        tokens = self._series_of(target).tokens
+        tokens = self._series_of(target, has_answered=True).tokens
         tokens["prompt"].inc(usage.prompt)
         tokens["completion"].inc(usage.completion)
         if usage.cached:
@@ -148,7 +151,7 @@ class GatewayMetrics:
 
     def count_retry(self, target: Target, fault: Fault) -> None:
         """An attempt at this target failed, and another follows."""
-        name = self._label(target.name, has_answered=False)
+        name = self._label(target.name, is_known=target.is_known)
         self.retries.labels(target.member.backend.name, name, fault).inc()
 
     def record(self, seen: Observation, gaps: Sequence[float]) -> None:
@@ -156,13 +159,13 @@ class GatewayMetrics:
         duration_s = time.perf_counter() - seen.started
         target = seen.target
         if target is None:
-            self.requests.labels(NO_BACKEND, self._label(seen.asked, has_answered=False), seen.outcome).inc()
+            self.requests.labels(NO_BACKEND, self._label(seen.asked, is_known=False), seen.outcome).inc()
             return
-        series = self._series_of(target)
+        series = self._series_of(target, has_answered=seen.first_s is not None)
         if seen.outcome == "ok":
             series.ok.inc()
         else:
-            name = self._label(target.name, has_answered=True)
+            name = self._label(target.name, is_known=target.is_known)
             self.requests.labels(target.member.backend.name, name, seen.outcome).inc()
         if seen.first_s is not None:
             series.first_tokens.observe(seen.first_s)
@@ -171,15 +174,16 @@ class GatewayMetrics:
         series.durations.observe(duration_s)
         series.overheads.observe(max(0.0, duration_s - seen.elsewhere_s))
 
-    def _series_of(self, target: Target) -> _Series:
-        labels = target.member.backend.name, self._label(target.name, has_answered=True)
+    def _series_of(self, target: Target, *, has_answered: bool) -> _Series:
+        name = self._label(target.name, is_known=target.is_known, has_answered=has_answered)
+        labels = target.member.backend.name, name
         series = self._series.get(labels)
         if series is None:
             series = self._series[labels] = _Series(self, labels)
         return series
 
-    def _label(self, name: str, *, has_answered: bool) -> str:
-        if name in self._names:
+    def _label(self, name: str, *, is_known: bool, has_answered: bool = False) -> str:
+        if is_known or name in self._names:
             return name
         if not has_answered or len(self._names) >= MAX_MODEL_LABELS:
             return OTHER

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import llm_service
-from llm_service.providers.script import Script, load_script
+from llm_service.providers.scripted.script import Script, load_script
 
 
 def _written(folder: Path, text: str, name: str = "script.toml") -> Path:
