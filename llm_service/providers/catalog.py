@@ -43,6 +43,11 @@ class Member:
     turn: float = 0.0
 
     @property
+    def is_known(self) -> bool:
+        """Whether it has been asked what it serves, or need not be."""
+        return bool(self.backend.models) or self.listed is not None or self.failure is not None
+
+    @property
     def model_ids(self) -> tuple[str, ...]:
         """What it serves as far as known; empty: anything, as far as we can tell."""
         return self.backend.models or tuple(str(model["id"]) for model in self.listed or ())
@@ -93,7 +98,7 @@ class Catalog:
         self._clock = clock
         self._read_at = -math.inf
         # Before the first reading the default name has no meaning yet: a server may really serve it.
-        self._is_read = all(member.backend.models for member in self.members)
+        self._is_read = all(member.is_known for member in self.members)
         self._reading: asyncio.Task[None] | None = None
         self._targets: dict[str, list[Target]] = {}
         self._index()
@@ -132,8 +137,9 @@ class Catalog:
         return list(objects.values())
 
     async def read_if_old(self) -> None:
-        """The same, unless it was done within FRESH_S."""
-        if self._clock() - self._read_at > FRESH_S:
+        """The same, unless it was done within FRESH_S, or MISS_FRESH_S where somebody did not answer."""
+        has_failed = any(member.failure is not None for member in self.members)
+        if self._clock() - self._read_at > (MISS_FRESH_S if has_failed else FRESH_S):
             await self.read()
 
     async def read(self) -> None:
@@ -180,9 +186,10 @@ class Catalog:
 
     def _look_closer(self, name: str) -> list[Target]:
         # Ollama lists qwen:latest and takes qwen; OpenRouter lists a model and takes it with :online and the like.
-        for known in (f"{name}:latest", name.partition(":")[0]):
+        base, colon, suffix = name.partition(":")
+        for known, rest in ((f"{name}:latest", ""), (base, colon + suffix)):
             if known in self._targets:
-                return [Target(target.member, name, target.name) for target in self._targets[known]]
+                return [_as_asked(target, name, known, rest) for target in self._targets[known]]
         # Whoever lists nothing, or cannot be asked, may serve it: let it say so itself.
         silent = [Target(member, name, name, False) for member in self._in_order() if not member.model_ids]
         if silent:
@@ -190,6 +197,11 @@ class Catalog:
         served = [name for name in self._targets if name]
         hint = "set LLM_MODEL to one of them" if name == DEFAULT_MODEL else "see /v1/models"
         raise unknown_model(name, served, hint)
+
+
+def _as_asked(target: Target, asked: str, known: str, rest: str) -> Target:
+    """A target of the known name for one that differs from it: the caller's own word, but where it is an alias."""
+    return Target(target.member, asked if target.model == known else target.model + rest, target.name)
 
 
 def unknown_model(name: str, served: Iterable[str], hint: str) -> Refused:
