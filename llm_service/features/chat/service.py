@@ -57,7 +57,12 @@ class ChatService:
 
     async def _answer(self, request: ModelRequest, caller: Caller, account: Account | None, seen: Observation) -> None:
         wanted = self._wanted(request)
-        placed = await self._place(wanted, request.model, caller, seen)
+        try:
+            placed = await self._place(wanted, request.model, caller, seen)
+        except asyncio.CancelledError:
+            if account is not None:  # a backend was reading the question, if not writing the answer
+                account.spend(guessed(len(request.raw), 0).total)
+            raise
         usage: Usage | None = None
         pieces = 0
         try:

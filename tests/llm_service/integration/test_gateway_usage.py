@@ -12,7 +12,8 @@ from tests.support.live import live
 from tests.support.unruly_llm import FIRST, UnrulyLlm, answer, stream
 
 BASE = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m"}
-CACHED = {"prompt_tokens": 10, "total_tokens": 13, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
+CACHED: dict[str, Any] = {"prompt_tokens": 10, "total_tokens": 13, "completion_tokens": 3}
+CACHED |= {"prompt_tokens_details": {"cached_tokens": 4}}
 DONE = b"data: [DONE]\n\n"
 
 
@@ -131,7 +132,9 @@ async def test_a_single_byte_at_a_time_is_read_as_well(start: Start) -> None:
 
 
 # Found here: such a stream was cut off after the word.
-@pytest.mark.parametrize("words", ["[DONE]", "data: [DONE]", '\n\ndata: [DONE]\n\n{"error"', '"usage": {"choices": []}'])
+@pytest.mark.parametrize(
+    "words", ["[DONE]", "data: [DONE]", '\n\ndata: [DONE]\n\n{"error"', '"usage": {"choices": []}']
+)
 async def test_a_models_own_words_are_never_taken_for_the_protocol(start: Start, words: str) -> None:
     talk = [said("Servers end with "), said(words), said(", always.", "stop"), DONE]
     url = start(wire_of(*[part for piece in talk for part in (piece, 0.01)]))
