@@ -7,6 +7,7 @@ import time
 from llm_service.admission.door import Door
 from llm_service.admission.limits import Account
 from llm_service.core.envelope import error_event
+from llm_service.core.errors import ClientLeft
 from llm_service.core.settings import LlmSettings
 from llm_service.features.chat.caller import Caller
 from llm_service.features.chat.events import EventStream
@@ -110,4 +111,8 @@ class ChatService:
         target = seen.target
         fields = {"code": failure.code, "model": target.name if target is not None else "", "detail": failure.logged}
         _log.warning("stream broke", extra=fields)
-        await caller.end(error_event(failure))
+        try:
+            async with asyncio.timeout(self._idle_s):
+                await caller.end(error_event(failure))
+        except TimeoutError as exc:
+            raise ClientLeft(f"the client read nothing for {self._idle_s:g} s") from exc
