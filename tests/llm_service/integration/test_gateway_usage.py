@@ -12,12 +12,8 @@ from tests.support.live import live
 from tests.support.unruly_llm import FIRST, UnrulyLlm, answer, stream
 
 BASE = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m"}
-CACHED = {
-    "prompt_tokens": 10,
-    "total_tokens": 13,
-    "completion_tokens": 3,
-    "prompt_tokens_details": {"cached_tokens": 4},
-}
+CACHED: dict[str, Any] = {"prompt_tokens": 10, "total_tokens": 13, "completion_tokens": 3}
+CACHED |= {"prompt_tokens_details": {"cached_tokens": 4}}
 DONE = b"data: [DONE]\n\n"
 
 
