@@ -19,13 +19,17 @@ MakeProvider = Callable[[Backend], Provider]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the pool needs to know of a request. body: what to send to a target. Times are the running loop's."""
+    """What the pool needs to know of a request. body: what to send to a target. Times are the running loop's.
+
+    on_attempt: told of each target before it is asked.
+    """
 
     path: str
     body: Callable[[Target], bytes]
     is_stream: bool
     first_by: float
     expires_at: float
+    on_attempt: Callable[[Target], None] | None = None
 
 
 class Placed:
@@ -148,6 +152,8 @@ class Pool:
     async def _attempt(self, target: Target, request: Request) -> Placed:
         member = target.member
         call = Call(request.path, request.body(target), request.is_stream, request.first_by, request.expires_at)
+        if request.on_attempt is not None:
+            request.on_attempt(target)
         member.breaker.begin()
         member.in_flight += 1
         try:

@@ -76,9 +76,12 @@ class Observation:
         self.started = time.perf_counter()
         return self
 
-    def begin(self, target: Target) -> None:
-        """The first byte is here."""
+    def asks(self, target: Target) -> None:
+        """It is asked, perhaps after others that failed."""
         self.target = target
+
+    def begin(self) -> None:
+        """The first byte is here."""
         self.first_s = time.perf_counter() - self.started
 
     def waited(self, seconds: float) -> None:
@@ -148,7 +151,7 @@ class GatewayMetrics:
 
     def count_retry(self, target: Target, fault: Fault) -> None:
         """An attempt at this target failed, and another follows."""
-        name = self._label(target.name, has_answered=False)
+        name = self._label(target.name, is_real=target.is_listed)
         self.retries.labels(target.member.backend.name, name, fault).inc()
 
     def record(self, seen: Observation, gaps: Sequence[float]) -> None:
@@ -156,32 +159,35 @@ class GatewayMetrics:
         duration_s = time.perf_counter() - seen.started
         target = seen.target
         if target is None:
-            self.requests.labels(NO_BACKEND, self._label(seen.asked, has_answered=False), seen.outcome).inc()
+            self.requests.labels(NO_BACKEND, self._label(seen.asked, is_real=False), seen.outcome).inc()
+            return
+        if seen.first_s is None:
+            name = self._label(target.name, is_real=target.is_listed)
+            self.requests.labels(target.member.backend.name, name, seen.outcome).inc()
             return
         series = self._series_of(target)
         if seen.outcome == "ok":
             series.ok.inc()
         else:
-            name = self._label(target.name, has_answered=True)
+            name = self._label(target.name, is_real=True)
             self.requests.labels(target.member.backend.name, name, seen.outcome).inc()
-        if seen.first_s is not None:
-            series.first_tokens.observe(seen.first_s)
+        series.first_tokens.observe(seen.first_s)
         if gaps:
             series.gaps.add(gaps)
         series.durations.observe(duration_s)
         series.overheads.observe(max(0.0, duration_s - seen.elsewhere_s))
 
     def _series_of(self, target: Target) -> _Series:
-        labels = target.member.backend.name, self._label(target.name, has_answered=True)
+        labels = target.member.backend.name, self._label(target.name, is_real=True)
         series = self._series.get(labels)
         if series is None:
             series = self._series[labels] = _Series(self, labels)
         return series
 
-    def _label(self, name: str, *, has_answered: bool) -> str:
+    def _label(self, name: str, *, is_real: bool) -> str:
         if name in self._names:
             return name
-        if not has_answered or len(self._names) >= MAX_MODEL_LABELS:
+        if not is_real or len(self._names) >= MAX_MODEL_LABELS:
             return OTHER
         self._names.add(name)
         return name

@@ -57,7 +57,7 @@ class ChatService:
         seen.elsewhere_s += time.perf_counter() - seen.started
 
     async def _answer(self, request: ModelRequest, caller: Caller, account: Account | None, seen: Observation) -> None:
-        wanted = self._wanted(request)
+        wanted = self._wanted(request, seen)
         try:
             placed = await self._place(wanted, request.model, caller, seen)
         except asyncio.CancelledError:
@@ -83,11 +83,11 @@ class ChatService:
             if account is not None:
                 account.spend((usage or guessed(len(request.raw), pieces)).total)
 
-    def _wanted(self, request: ModelRequest) -> Request:
+    def _wanted(self, request: ModelRequest, seen: Observation) -> Request:
         now = asyncio.get_running_loop().time()
         expires_at = now + self._total_s
         first_by = min(expires_at, now + self._first_token_s) if request.is_stream else expires_at
-        return Request(request.route.path, request.body_for, request.is_stream, first_by, expires_at)
+        return Request(request.route.path, request.body_for, request.is_stream, first_by, expires_at, seen.asks)
 
     async def _place(self, wanted: Request, model: str | None, caller: Caller, seen: Observation) -> Placed:
         asked_at = time.perf_counter()
@@ -98,7 +98,7 @@ class ChatService:
         finally:
             seen.elsewhere_s += time.perf_counter() - asked_at
             await caller.stop_keepalive()
-        seen.begin(placed.target)
+        seen.begin()
         return placed
 
     async def _send_whole(self, payload: bytes, caller: Caller) -> None:
