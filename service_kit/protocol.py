@@ -191,7 +191,7 @@ class ServiceProtocol(HttpToolsProtocol):
             lines = [STATUS_LINE[error.status].removesuffix(b"\r\n")]
             lines += [name + b": " + value for name, value in response.raw_headers]
             self.transport.write(b"\r\n".join([*lines, b"connection: close", b"", bytes(response.body)]))
-        self.transport.close()
+        self._linger()
 
     def _look_at_the_time(self) -> None:
         waited_s = 0.0 if self._waits_since is None else self.loop.time() - self._waits_since
