@@ -167,6 +167,22 @@ async def test_who_closes_one_half_of_his_connection_is_taken_for_gone(tmp_path:
         assert (await settled(running.url)).value("llm_requests_in_work") == 0
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_who_sends_a_second_request_behind_the_first_and_leaves_is_noticed(tmp_path: Path, late: bool) -> None:
+    """Found here: until the first was answered nothing was read, and so not that he had gone."""
+    with before(hang, tmp_path) as (running, upstream, _):
+        _, writer = await connect(running.url)
+        writer.write(ask_bytes() if late else ask_bytes() * 2)
+        await until(lambda: upstream.active == 1, 5)
+        if late:
+            writer.write(ask_bytes())
+            await asyncio.sleep(0.1)
+        writer.close()
+        assert await until(lambda: upstream.active == 0, 5) < 0.5
+        assert (await settled(running.url)).value("llm_requests_in_work") == 0
+        assert upstream.calls == 1
+
+
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 
