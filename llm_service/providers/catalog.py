@@ -85,6 +85,11 @@ class Target:
     name: str
     is_known: bool = True
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether the configuration or the backend knows the name; else a caller may have made it up."""
+        return self.name in self.member.model_ids or any(self.name == alias for alias, _ in self.member.backend.aliases)
+
 
 class Catalog:
     """Resolves names for one set of members."""

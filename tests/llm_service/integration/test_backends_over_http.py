@@ -532,7 +532,7 @@ async def test_sighup_reads_the_file_at_once(serve: Serve, file: Path) -> None:
         ({"LLM_BACKENDS": "[{"}, ["LLM_BACKENDS is not JSON"]),
         ({"LLM_BASE_URL": "http://me:sk-planted@gpu/v1"}, ["LLM_BASE_URL must not hold a password"]),
         ({"LLM_BASE_URL": "http://gpu/v1", "LLM_UPSTREAM_API_KEY": "sk planted"}, ["LLM_UPSTREAM_API_KEY holds"]),
-        ({"LLM_MAX_RETRIES": "sk-planted"}, ["llm_max_retries"]),
+        ({"LLM_MAX_RETRIES": "sk-planted"}, ["LLM_MAX_RETRIES"]),
     ],
 )
 def test_what_is_wrong_at_the_start_is_told_in_words(
