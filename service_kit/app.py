@@ -35,6 +35,7 @@ def create_service(
     """
     # FastAPI's own pages load their scripts from a CDN.
     app = FastAPI(title=name, description=description, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.envelope = envelope  # for what never reaches the app: protocol.py
 
     def refuse(error: ServiceError) -> ASGIApp:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:

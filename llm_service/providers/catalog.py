@@ -97,8 +97,8 @@ class Catalog:
         self._chosen = chosen
         self._clock = clock
         self._read_at = -math.inf
-        # Whether a request may be answered before the first reading: not where a list may change what a name means.
-        self._is_known = all(member.is_known for member in self.members)
+        # Before the first reading the default name has no meaning yet: a server may really serve it.
+        self._is_read = all(member.is_known for member in self.members)
         self._reading: asyncio.Task[None] | None = None
         self._targets: dict[str, list[Target]] = {}
         self._index()
@@ -110,7 +110,7 @@ class Catalog:
         """
         targets = self._targets.get(asked or "")
         age_s = self._clock() - self._read_at
-        if targets is not None and self._is_known:
+        if targets is not None and (self._is_read or asked not in (None, "", DEFAULT_MODEL)):
             if age_s > FRESH_S:
                 self._start_reading()  # behind this request's back, which knows enough
             return targets
@@ -154,7 +154,7 @@ class Catalog:
     async def _read_all(self) -> None:
         await asyncio.gather(*(member.read() for member in self.members))
         self._read_at = self._clock()
-        self._is_known = True
+        self._is_read = True
         self._index()
 
     def _in_order(self) -> list[Member]:

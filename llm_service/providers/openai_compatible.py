@@ -162,9 +162,14 @@ class OpenAiCompatible:
             if not first:
                 raise self._down(Upstream(f"{self.address} ended its stream before the first byte"))
             if first.startswith(b'data: {"error"'):
-                raise self._refusal_in_stream(first)
+                raise self._refusal_in_stream(await self._whole_event(response, first))
             return _Begun(response, first, True, self.address)
         return _Begun(response, self._json_object(await self._read(response)), False, self.address)
+
+    async def _whole_event(self, response: aiohttp.ClientResponse, first: bytes) -> bytes:
+        while b"\n" not in first and len(first) < MAX_ANSWER_BYTES and (more := await response.content.readany()):
+            first += more
+        return first
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         declared = response.content_length
@@ -198,7 +203,7 @@ class OpenAiCompatible:
 
     def _refusal_in_stream(self, first: bytes) -> Exception:
         """vLLM's 200 whose first event is the error; nothing has gone out yet, so that it can be told as one."""
-        payload = first.removeprefix(b"data: ").partition(b"\n")[0]
+        payload = first.removeprefix(b"data: ").partition(b"\n")[0].rstrip()
         return self._refusal(status_in(payload), payload, None)
 
     def _refusal(self, status: int, payload: bytes, retry_after: str | None, path: str = "") -> Exception:

@@ -57,7 +57,7 @@ def read_complaint(payload: bytes) -> Complaint:
     try:
         body = orjson.loads(payload)
     except orjson.JSONDecodeError:
-        return Complaint(_quoted(payload.decode("utf-8", "replace").strip()))
+        return Complaint(_quoted(payload.decode("utf-8", "replace").strip()) or "no message")
     if not isinstance(body, dict):
         return Complaint(_quoted(str(body)))
     error = body.get("error", body if body.get("object") == "error" else None)

@@ -1,5 +1,7 @@
 """The routes that are forwarded."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,8 +47,11 @@ class Forward:
                 await self._service.serve(request, caller, account)
         except ClientLeft:
             # Goes nowhere; the layers above learn how it ended. Where an answer is left unfinished, as for a client
-            # that stopped reading, the server closes the connection.
-            await send({"type": "http.response.start", "status": CLIENT_LEFT, "headers": []})
+            # that stopped reading, the server closes the connection. Such a client's buffers are full, and waiting
+            # for room would be for ever.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await send({"type": "http.response.start", "status": CLIENT_LEFT, "headers": []})
 
 
 class AsgiRoute(APIRoute):

@@ -1,5 +1,6 @@
 """The part of a request that the gateway reads. Everything else is the backend's business, and reaches it untouched."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,11 +72,18 @@ class ModelRequest:
                 return self._with_usage_asked()
             if options is None or isinstance(options, dict):  # else it is the backend's to refuse
                 changed["stream_options"] = {**(options or {}), "include_usage": True}
-        return orjson.dumps({**self.fields, **changed}) if changed else self.raw
+        return _encoded({**self.fields, **changed}) if changed else self.raw
 
     def _with_usage_asked(self) -> bytes:
         """The caller's own bytes and one field more; decoding and encoding again would cost 10 us for 10 kB."""
         return self.raw.rstrip()[:-1] + b',"stream_options":{"include_usage":true}}'
+
+
+def _encoded(fields: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(fields)
+    except TypeError as exc:  # of what orjson reads itself: it reads 1,024 levels and writes 254
+        raise InvalidRequest("the body is nested over 254 levels deep, and cannot be forwarded") from exc
 
 
 def parse_request(route: Route, raw: bytes, limits: Limits) -> ModelRequest:
@@ -119,11 +127,21 @@ def _cut(fields: Mapping[str, Any], limits: Limits) -> dict[str, int]:
         ("best_of", limits.n),
     ):
         value = fields.get(name)
-        if isinstance(value, int | float) and value > limit:
+        if value is not None and _amount(value) > limit:
             cut[name] = limit
     if limits.added_max_tokens is not None and not (fields.get("max_tokens") or fields.get("max_completion_tokens")):
         cut["max_tokens"] = limits.added_max_tokens
     return cut
+
+
+def _amount(value: Any) -> float:
+    """The number that a backend may read: vLLM takes "100", too, as pydantic does. What is none is over no limit."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    except OverflowError:
+        return math.inf
 
 
 def _wrong(param: str, message: str, openai_code: str) -> InvalidRequest:

@@ -7,6 +7,7 @@ import time
 from llm_service.admission.door import Door
 from llm_service.admission.limits import Account
 from llm_service.core.envelope import error_event
+from llm_service.core.errors import ClientLeft
 from llm_service.core.settings import LlmSettings
 from llm_service.features.chat.caller import Caller
 from llm_service.features.chat.events import EventStream
@@ -57,7 +58,12 @@ class ChatService:
 
     async def _answer(self, request: ModelRequest, caller: Caller, account: Account | None, seen: Observation) -> None:
         wanted = self._wanted(request, seen)
-        placed = await self._place(wanted, request.model, caller, seen)
+        try:
+            placed = await self._place(wanted, request.model, caller, seen)
+        except asyncio.CancelledError:
+            if account is not None:  # a backend was reading the question, if not writing the answer
+                account.spend(guessed(len(request.raw), 0).total)
+            raise
         usage: Usage | None = None
         pieces = 0
         try:
@@ -105,4 +111,8 @@ class ChatService:
         target = seen.target
         fields = {"code": failure.code, "model": target.name if target is not None else "", "detail": failure.logged}
         _log.warning("stream broke", extra=fields)
-        await caller.end(error_event(failure))
+        try:
+            async with asyncio.timeout(self._idle_s):
+                await caller.end(error_event(failure))
+        except TimeoutError as exc:
+            raise ClientLeft(f"the client read nothing for {self._idle_s:g} s") from exc

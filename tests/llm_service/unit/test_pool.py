@@ -51,7 +51,7 @@ def pool_of(
 async def place(pool: Pool, model: str | None = "m", within_s: float = 60.0) -> Placed:
     by = asyncio.get_running_loop().time() + within_s
     return await pool.send(
-        model, Request("/v1/chat/completions", lambda t: t.model.encode(), lambda t: None, False, by, by)
+        model, Request("/v1/chat/completions", lambda t: t.model.encode(), lambda _: None, False, by, by)
     )
 
 
