@@ -12,6 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,23 @@ async def test_a_hundred_requests_at_once_survive_the_death_of_one_of_two_server
         answers = await asyncio.gather(*(http.post(url + "/v1/chat/completions", json=body) for _ in range(100)))
     assert Counter(response.status_code for response in answers) == {200: 100}
     assert dies.calls <= 10 + 8  # five failures, and what was already on its way at the fifth
+
+
+async def test_while_all_backends_are_busy_clients_hear_at_once_how_long_to_wait(
+    start: Start, serve: Serve, file: Path
+) -> None:
+    later = answer(429, {"error": {"message": "MY SECRET PROMPT"}}, {"retry-after": "70"})
+    date = {"retry-after": format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)}
+    busy = [UnrulyLlm([later]), UnrulyLlm([answer(429, {"error": {"message": "MY SECRET PROMPT"}}, date)])]
+    write(file, table("a", serve(busy[0])), table("b", serve(busy[1]), priority=1))
+    url = start(None, llm_backends_file=file)
+    first = await post(url)
+    assert (first.status_code, first.json()["error"]["message"]) == (429, "MY SECRET PROMPT")  # its own
+    second = await post(url)
+    assert second.status_code == 429
+    assert 45 <= int(second.headers["retry-after"]) <= 50
+    assert "MY SECRET" not in second.text
+    assert [server.calls for server in busy] == [1, 1]
 
 
 async def test_a_stream_that_breaks_after_its_first_byte_is_not_begun_again_elsewhere(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import llm_service
 from llm_service.core.backends import Backend, backends_of
 from llm_service.core.settings import LlmSettings
 from llm_service.core.watched import read_file
@@ -178,6 +179,16 @@ def test_backends_that_say_the_same_are_equal_and_another_key_makes_another_one(
     assert first == second
     assert len({*first, *second}) == 2
     assert first[0] != third[0]
+
+
+def test_the_readmes_file_is_one_and_shows_the_defaults(tmp_path: Path) -> None:
+    readme = (Path(llm_service.__file__).parent / "README.md").read_text("utf-8")
+    shown = readme.split("```toml\n")[1].split("```")[0]
+    (tmp_path / "secret").write_text("sk-in-a-file")
+    gpu_1, gpu_2, openai = from_toml(tmp_path, shown.replace("/run/secrets/openai", str(tmp_path / "secret")))
+    assert (key_of(gpu_1), key_of(openai)) == ("sk-of-the-gpu", "sk-in-a-file")
+    assert (gpu_1.weight, openai.priority) == (2, 1)
+    assert (gpu_2.weight, gpu_2.priority, gpu_2.models, gpu_2.usage_in_streams) == (1, 0, (), True)
 
 
 # --- what is wrong with them --------------------------------------------------------------------------------------

@@ -221,6 +221,16 @@ def test_a_stream_that_ends_well_begins_the_count_anew(breaker: Breaker) -> None
     assert breaker.state is State.CLOSED
 
 
+def test_a_whole_answer_ends_the_count_that_a_stream_left(breaker: Breaker) -> None:
+    fail(breaker, down(), 4)
+    breaker.begin()
+    breaker.begin_stream()  # it goes on
+    breaker.begin()
+    breaker.succeed()
+    fail(breaker, down(), 4)
+    assert breaker.state is State.CLOSED
+
+
 def test_a_streams_first_byte_shows_that_the_key_is_right(breaker: Breaker) -> None:
     fail(breaker, wrong_key())
     breaker.begin()

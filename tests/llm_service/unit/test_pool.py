@@ -125,7 +125,7 @@ async def test_no_retries_means_none(a: MemoryBackend) -> None:
 
 
 async def test_a_sole_backend_is_not_asked_before_the_time_that_it_named(a: MemoryBackend) -> None:
-    a.deeds = [busy(retry_after_s=0.4), broken(retry_after_s=0.4), WholeAnswer()]
+    a.deeds = [broken(retry_after_s=0.4), busy(retry_after_s=0.4), WholeAnswer()]
     assert await ask(pool_of(a)) == "a"
     assert 0.4 <= a.times[1] - a.times[0] < 0.7
     assert 0.4 <= a.times[2] - a.times[1] < 0.7
@@ -478,7 +478,7 @@ async def test_a_hundred_requests_at_a_dead_backend_make_no_storm(a: MemoryBacke
     else:
         for _ in range(100):
             await failure(pool)
-    assert 10 <= len(retried) <= 30
+    assert (10 if all_at_once else 27) <= len(retried) <= 30  # the reserve, and what 100 requests earn while they come
     assert a.asked == 100 + len(retried)
 
 
