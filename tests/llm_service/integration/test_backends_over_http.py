@@ -551,7 +551,7 @@ async def test_sighup_reads_the_file_at_once(serve: Serve, file: Path) -> None:
         ({"LLM_BACKENDS": "[{"}, ["LLM_BACKENDS is not JSON"]),
         ({"LLM_BASE_URL": "http://me:sk-planted@gpu/v1"}, ["LLM_BASE_URL must not hold a password"]),
         ({"LLM_BASE_URL": "http://gpu/v1", "LLM_UPSTREAM_API_KEY": "sk planted"}, ["LLM_UPSTREAM_API_KEY holds"]),
-        ({"LLM_MAX_RETRIES": "sk-planted"}, ["llm_max_retries"]),
+        ({"LLM_MAX_RETRIES": "sk-planted"}, ["LLM_MAX_RETRIES"]),
     ],
 )
 def test_what_is_wrong_at_the_start_is_told_in_words(
@@ -567,7 +567,7 @@ def test_what_is_wrong_at_the_start_is_told_in_words(
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("llm_service cannot start: ")
+    assert done.stderr.startswith("cannot start: ")
     assert all(word in done.stderr for word in words)
     assert "Traceback" not in done.stderr
     assert "planted" not in done.stderr
