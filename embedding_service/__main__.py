@@ -9,7 +9,7 @@ from service_kit.settings import explained
 
 def main() -> None:
     """Read the settings, configure the logs, serve."""
-    with explained():
+    with explained("embedding_service"):
         settings = EmbeddingSettings()
     configure_logging("embedding_service", settings.log_level)
     serve(create_app(settings), settings.embedding_host, settings.embedding_port, "EMBEDDING_PORT")

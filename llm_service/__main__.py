@@ -9,7 +9,7 @@ from service_kit.settings import explained
 
 def main() -> None:
     """Serve on LLM_HOST:LLM_PORT; exit code 2, in words, where a setting or a file that it names is wrong."""
-    with explained():
+    with explained("llm_service"):
         settings = LlmSettings()
         configure_logging("llm_service", settings.log_level)
         app = create_app(settings)

@@ -9,7 +9,7 @@ from service_kit.settings import explained
 
 def main() -> None:
     """Serve until told to stop."""
-    with explained():
+    with explained("rag_app"):
         settings = RagSettings()
     configure_logging("rag_app", settings.log_level)
     serve(create_app(settings), settings.rag_host, settings.rag_port, "RAG_PORT")

@@ -6,9 +6,10 @@ was refused is read on for ever. Small answers are sent in one piece, besides.
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service_kit.errors import ServiceError
 from service_kit.failures import default_envelope, render
@@ -25,6 +26,10 @@ STUCK_S = 60.0
 # Who was answered before its body was whole may still be sending. Closed at once, the connection would be reset, and
 # the answer lost on its way; so what comes is thrown away for a moment (nginx's lingering_timeout).
 LINGER_S = 5.0
+
+# So many requests may wait behind one that is being answered before no more is read. Until then it is seen when their
+# sender leaves, and the one in work is stopped.
+MAX_PIPELINED = 16
 
 # Asks for HTTP/2 or a web socket, neither of which is served. llhttp ends a message there and drops its body, where
 # RFC 9110 says that the header is to be passed over: the client that the JDK has sends it with every first request.
@@ -119,6 +124,8 @@ class ServiceProtocol(HttpToolsProtocol):
     # Since when we wait for a head, in the loop's time; None while a request is in work.
     _waits_since: float | None = None
     _out: _Transport
+    # Requests that came before the last one and are not answered yet; uvicorn tells only the last that its caller left.
+    _earlier: Sequence[RequestResponseCycle] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
@@ -133,6 +140,9 @@ class ServiceProtocol(HttpToolsProtocol):
         """It has gone."""
         if self._timer is not None:
             self._timer.cancel()
+        for cycle in self._earlier:
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
         self._out.unwatch()
 
@@ -144,11 +154,18 @@ class ServiceProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """What follows is the body, which has its own limit (middleware.BodyLimit)."""
         self._is_in_head, self._waits_since = False, None
+        before = self.cycle
         super().on_headers_complete()
+        if before is not None and not before.response_complete:
+            self._earlier = [*self._earlier, before]
+            if len(self._earlier) < MAX_PIPELINED:
+                self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """The next request may begin, if this one has ended."""
         super().on_response_complete()
+        if self._earlier:
+            self._earlier = [cycle for cycle in self._earlier if not cycle.response_complete]
         if not self.cycle.response_complete or self.transport.is_closing():
             return
         self._waits_since = self.loop.time()
@@ -191,7 +208,7 @@ class ServiceProtocol(HttpToolsProtocol):
             lines = [STATUS_LINE[error.status].removesuffix(b"\r\n")]
             lines += [name + b": " + value for name, value in response.raw_headers]
             self.transport.write(b"\r\n".join([*lines, b"connection: close", b"", bytes(response.body)]))
-        self.transport.close()
+        self._linger()
 
     def _look_at_the_time(self) -> None:
         waited_s = 0.0 if self._waits_since is None else self.loop.time() - self._waits_since

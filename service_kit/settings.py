@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Exit code for a mistake in how the program was started, as for a wrong command line.
@@ -29,7 +30,7 @@ class ServiceSettings(BaseSettings):
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explained(program: str) -> Iterator[None]:
     """Around what reads settings and the files that they name: ends the program in words where one of them is wrong.
 
     A value is never shown, since it may be a key or a password: pydantic's own text quotes it.
@@ -37,12 +38,18 @@ def explained() -> Iterator[None]:
     try:
         yield
     except ValidationError as exc:
-        told = [f"{'.'.join(map(str, error['loc'])).upper()}: {error['msg']}" for error in exc.errors()]
-        _end(f"{'; '.join(told)}; settings are read from the environment and from .env")
+        told = "; ".join(_told(error) for error in exc.errors())
+        _end(program, f"{told}; settings are read from the environment and from .env")
     except ValueError as exc:
-        _end(str(exc))
+        _end(program, str(exc))
 
 
-def _end(message: str) -> None:
-    print(f"cannot start: {message.removeprefix(': ')}", file=sys.stderr)  # noqa: T201
+def _told(error: ErrorDetails) -> str:
+    # A check of the whole has no place, and names the settings itself.
+    place = "".join(f"{part}: " for part in error["loc"]).upper()
+    return place + error["msg"].removeprefix("Value error, ")
+
+
+def _end(program: str, message: str) -> None:
+    print(f"{program} cannot start: {message}", file=sys.stderr)  # noqa: T201
     raise SystemExit(USAGE_ERROR)

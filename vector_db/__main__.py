@@ -13,7 +13,7 @@ from vector_db.main import create_app
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM; exit code 2 where the folder or the port is taken."""
-    with explained():
+    with explained("vector_db"):
         settings = VectorDbSettings()
     configure_logging("vector_db", settings.log_level)
     database = Database(settings.vector_db_dir)

@@ -89,6 +89,11 @@ class Target:
     name: str
     is_known: bool = True
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether the configuration or the backend knows the name; else a caller may have made it up."""
+        return self.name in self.member.model_ids or any(self.name == alias for alias, _ in self.member.backend.aliases)
+
 
 class Catalog:
     """Resolves names for one set of members."""
@@ -101,7 +106,7 @@ class Catalog:
         self._chosen = chosen
         self._clock = clock
         self._read_at = -math.inf
-        # Before the first reading the default name has no meaning yet: a server may really serve it.
+        # Whether a request may be answered before the first reading: not where a list may change what a name means.
         self._is_read = all(member.is_known for member in self.members)
         self._has_waited = self._is_read
         self._reading: asyncio.Task[None] | None = None
@@ -115,7 +120,7 @@ class Catalog:
         """
         targets = self._targets.get(asked or "")
         age_s = self._clock() - self._read_at
-        if targets is not None and (self._is_read or asked not in (None, "", DEFAULT_MODEL)):
+        if targets is not None and self._is_read:
             if age_s > FRESH_S:
                 reading = self._start_reading()  # behind this request's back, which knows enough
                 if not self._has_waited and self._may_grow(targets):

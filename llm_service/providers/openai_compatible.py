@@ -158,13 +158,23 @@ class OpenAiCompatible:
 
     async def _begin(self, response: aiohttp.ClientResponse, is_stream: bool) -> _Begun:
         if is_stream and response.content_type == "text/event-stream":
-            first = await response.content.readany()
+            first = await self._first_event(response)
             if not first:
                 raise self._down(Upstream(f"{self.address} ended its stream before the first byte"))
             if first.startswith(b'data: {"error"'):
                 raise self._refusal_in_stream(await self._whole_event(response, first))
             return _Begun(response, first, True, self.address)
         return _Begun(response, self._json_object(await self._read(response)), False, self.address)
+
+    async def _first_event(self, response: aiohttp.ClientResponse) -> bytes:
+        """The first bytes but for comments, which OpenRouter sends while it waits as we do: they are no token."""
+        first = await response.content.readany()
+        while first.startswith(b":") and b"\ndata:" not in first and len(first) < _READ_BYTES:
+            more = await response.content.readany()
+            if not more:
+                return b""
+            first = more if first.endswith(b"\n") else first + more
+        return first
 
     async def _whole_event(self, response: aiohttp.ClientResponse, first: bytes) -> bytes:
         while b"\n" not in first and len(first) < MAX_ANSWER_BYTES and (more := await response.content.readany()):
@@ -193,7 +203,9 @@ class OpenAiCompatible:
         name = type(error).__name__
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             limit_s = self._connections.connect_timeout_s
-            return self._down(DeadlineExceeded(f"{self.address} took no connection in {limit_s:g} s; is it there?"))
+            return self._down(
+                DeadlineExceeded(f"{self.address} took no connection within LLM_CONNECT_TIMEOUT_S ({limit_s:g} s)")
+            )
         if isinstance(error, aiohttp.ClientConnectionError):
             reason = f"{self.address} cannot be reached ({name}); start that server or change its address"
             return self._down(Unavailable(reason, retry_after_s=1))

@@ -46,7 +46,7 @@ def test_a_wrong_setting_ends_the_program_in_words_that_do_not_quote_it(
     class Settings(ServiceSettings):
         port: int = 1
 
-    with pytest.raises(SystemExit) as ended, explained():
+    with pytest.raises(SystemExit) as ended, explained("toy"):
         Settings(_env_file=None, **wrong)
     said = capsys.readouterr().err
     assert ended.value.code == 2
@@ -56,6 +56,6 @@ def test_a_wrong_setting_ends_the_program_in_words_that_do_not_quote_it(
 
 
 def test_a_wrong_file_ends_the_program_in_its_words(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit), explained():
+    with pytest.raises(SystemExit), explained("toy"):
         raise ValueError("keys.toml is not TOML")
-    assert capsys.readouterr().err == "cannot start: keys.toml is not TOML\n"
+    assert capsys.readouterr().err == "toy cannot start: keys.toml is not TOML\n"
