@@ -567,7 +567,7 @@ def test_what_is_wrong_at_the_start_is_told_in_words(
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("cannot start: ")
+    assert done.stderr.startswith("llm_service cannot start: ")
     assert all(word in done.stderr for word in words)
     assert "Traceback" not in done.stderr
     assert "planted" not in done.stderr
