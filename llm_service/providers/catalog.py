@@ -23,6 +23,10 @@ FRESH_S = 30.0
 # An unknown name has the lists read again, since the model may just have been pulled, but not for every such request.
 MISS_FRESH_S = 2.0
 
+# At the start, and after a change, requests wait so long for those who may serve their model beside the one that is
+# known to. A server that hangs delays those of this second, and no later ones.
+FIRST_READING_S = 1.0
+
 # vLLM tells its folder on the server in `root`, and permissions that mean nothing here.
 _PRIVATE = frozenset({"root", "parent", "permission"})
 
@@ -104,6 +108,7 @@ class Catalog:
         self._read_at = -math.inf
         # Whether a request may be answered before the first reading: not where a list may change what a name means.
         self._is_read = all(member.is_known for member in self.members)
+        self._has_waited = self._is_read
         self._reading: asyncio.Task[None] | None = None
         self._targets: dict[str, list[Target]] = {}
         self._index()
@@ -117,11 +122,20 @@ class Catalog:
         age_s = self._clock() - self._read_at
         if targets is not None and self._is_read:
             if age_s > FRESH_S:
-                self._start_reading()  # behind this request's back, which knows enough
+                reading = self._start_reading()  # behind this request's back, which knows enough
+                if not self._has_waited and self._may_grow(targets):
+                    await asyncio.wait({reading}, timeout=FIRST_READING_S)
+                    self._has_waited = True
+                    return self._targets.get(asked or "", targets)
             return targets
         if age_s > MISS_FRESH_S:
             await self.read()
         return self._targets.get(asked or "") or self._look_closer(asked or self._chosen or DEFAULT_MODEL)
+
+    def _may_grow(self, targets: Sequence[Target]) -> bool:
+        """Whether somebody who was never asked may serve that model, too."""
+        known = {target.member for target in targets}
+        return any(not member.is_known and member not in known for member in self.members)
 
     async def models(self) -> list[dict[str, Any]]:
         """OpenAI's model objects, as the backends tell them now; an alias says in `root` what it stands for.
@@ -159,7 +173,7 @@ class Catalog:
     async def _read_all(self) -> None:
         await asyncio.gather(*(member.read() for member in self.members))
         self._read_at = self._clock()
-        self._is_read = True
+        self._is_read = self._has_waited = True
         self._index()
 
     def _in_order(self) -> list[Member]:

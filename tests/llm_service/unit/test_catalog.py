@@ -236,6 +236,29 @@ async def test_a_caller_who_leaves_does_not_break_off_the_reading_for_others() -
     assert a.listings == 1
 
 
+async def test_a_server_that_hangs_delays_a_model_that_others_serve_once_and_for_a_second_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("llm_service.providers.catalog.FIRST_READING_S", 0.2)
+    hangs = MemoryBackend("hangs")
+    hangs.list_gate = asyncio.Event()
+    catalog = catalog_of((serving("a"), {"models": ("m",)}), hangs)
+    began = asyncio.get_running_loop().time()
+    assert await found(catalog, "m") == ["a:m"]
+    assert 0.15 < asyncio.get_running_loop().time() - began < 0.6
+    assert await asyncio.wait_for(found(catalog, "m"), 0.1) == ["a:m"]
+    hangs.list_gate.set()
+    await asyncio.sleep(0.01)
+    assert await found(catalog, "m") == ["a:m", "hangs:m"]
+
+
+async def test_a_model_that_the_operator_named_waits_for_no_list() -> None:
+    hangs = MemoryBackend("hangs", lists=[["x"]])
+    hangs.list_gate = asyncio.Event()
+    assert await asyncio.wait_for(found(catalog_of(hangs, chosen="m"), "m"), 0.1) == ["hangs:m"]
+    hangs.list_gate.set()
+
+
 # --- failing backends ---------------------------------------------------------------------------------------------
 
 
