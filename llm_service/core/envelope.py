@@ -18,6 +18,40 @@ _OPENAI: dict[str, tuple[str, str | None]] = {
 }
 
 
+# JSON schema of the envelope, for the OpenAPI document.
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_ENVELOPE = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": _TEXT_OR_NULL,
+                "code": _TEXT_OR_NULL,
+            },
+            "additionalProperties": False,
+        }
+    },
+    "additionalProperties": False,
+}
+
+
+def documented_failures() -> dict[int | str, dict[str, Any]]:
+    """How each route may fail, for the OpenAPI document: every failure is the envelope."""
+    content = {"application/json": {"schema": _ENVELOPE}}
+    return {
+        "4XX": {
+            "description": "The caller acts: 400, 401, 404, 408, 413, 429 or what a backend says",
+            "content": content,
+        },
+        "5XX": {"description": "The operator acts: 502, 503 or 504", "content": content},
+    }
+
+
 def openai_envelope(path: str, error: ServiceError) -> Any:
     """{"error": {"message", "type", "param", "code"}}; an error's own `details` go before the table."""
     kind, code = _OPENAI.get(error.code, ("server_error", error.code))

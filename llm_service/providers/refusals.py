@@ -28,6 +28,11 @@ _TOO_LONG = re.compile(r"maximum context length|available context size|maximum m
 _EMPTY_ACCOUNT = "insufficient_quota"
 _EMPTY_ACCOUNT_REST_S = 60.0
 
+_SECONDS = re.compile(r" *[0-9]+(\.[0-9]+)? *")
+
+# A backend that asks to be let alone for longer is asked again after a day.
+_LONGEST_REST_S = 86_400.0
+
 # Routes that every server of this kind has: where one is missing, the address is wrong.
 _EVERYBODY_HAS = frozenset({"/v1/chat/completions", "/v1/models"})
 
@@ -96,14 +101,13 @@ def retry_after_s(header: str | None, now: datetime | None = None) -> float | No
     if not header:
         return None
     if _SECONDS.fullmatch(header.strip()):
-        return float(header)
+        return min(float(header), _LONGEST_REST_S)
     try:
         at = parsedate_to_datetime(header)
     except (ValueError, OverflowError):  # strangers write it: a year may have twenty digits
         return None
-    if at.tzinfo is None:  # "-0000", or no zone at all
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)  # "-0000" is read as of no zone
+    return min(max(0.0, (at - (now or datetime.now(UTC))).total_seconds()), _LONGEST_REST_S)
 
 
 def failure_of(status: int, payload: bytes, retry_after: str | None, sender: Sender) -> ServiceError | AttemptFailed:

@@ -9,7 +9,7 @@ MAX_HELD_BYTES = 1_000_000
 
 # A model's own words cannot look like any of these: inside a JSON string quotes and line ends are escaped.
 _ERROR = re.compile(rb'^data: ?(\{"error".*)$', re.MULTILINE)
-_DONE = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
+_DONE = (b"data: [DONE]", b"data:[DONE]")
 _COUNTS = re.compile(rb'"usage": ?\{')
 _NO_CHOICES = re.compile(rb'"choices": ?\[\s*\]')
 _FINISHED = re.compile(rb'"finish_reason": ?"')
@@ -17,6 +17,8 @@ _EVENT_END = re.compile(rb"\r?\n\r?\n")
 
 # A read of more than this may be several events; a token's has 150 to 300 bytes.
 _MANY_BYTES = 500
+
+_LF = 0x0A
 
 # The event that tells that the model is done stands before the one with the counts and [DONE], if these come at all.
 _RECENT = 4
@@ -82,16 +84,22 @@ class EventStream:
         return self.is_done or _FINISHED.search(b"".join(self._recent) + self._held) is not None
 
     def _read(self, out: bytes) -> bytes:
-        error = _ERROR.search(out)
+        error = _ERROR.search(out) if b'{"error"' in out else None
         if error is not None:
             self.error = error[1].rstrip()
             return out[: error.start()]
-        if _DONE.search(out) is not None:
+        if _is_last(out):
             self.is_done = True
         if _COUNTS.search(out) is None:
             return out  # OpenAI sends "usage":null in every event
         self.usage = usage_in(out) or self.usage
         return out if self._keeps_usage else _without_counts(out)
+
+
+def _is_last(out: bytes) -> bool:
+    """Whether [DONE] is in it, at the beginning of a line; from the end, since an expression takes 30 us for 10 kB."""
+    places = [out.rfind(words) for words in _DONE]
+    return any(at == 0 or (at > 0 and out[at - 1] == _LF) for at in places)
 
 
 def _without_counts(out: bytes) -> bytes:

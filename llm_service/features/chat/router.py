@@ -11,9 +11,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llm_service.admission.door import BytesBudget
 from llm_service.admission.gate import Gate
+from llm_service.core.envelope import documented_failures
 from llm_service.core.errors import ClientLeft
 from llm_service.features.chat.caller import Caller
-from llm_service.features.chat.schemas import ROUTES, Limits, Route, parse_request
+from llm_service.features.chat.schemas import CHAT, ROUTES, Limits, Route, parse_request
 from llm_service.features.chat.service import ChatService
 
 # nginx's word for a client that closed its connection: nobody reads it but the access log and the metrics.
@@ -85,24 +86,52 @@ def forwarded_routes(
             Forward(route, service, gate, bodies, limits, body_timeout_s),
             tags=["OpenAI" if route.path.startswith("/v1") else "vLLM"],
             openapi_extra=_document(route),
+            responses=documented_failures(),
         )
         for route in ROUTES
     ]
 
 
+_MESSAGES = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "required": ["role"],
+        "properties": {
+            "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
+            "content": {"type": ["string", "array", "null"], "items": {"type": "object"}},
+        },
+    },
+}
+_TEXT = {"type": "string", "minLength": 1}
+_TEXTS = {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": _TEXT}], "description": "A text, or several."}
+
+# One server-sent event, as FastAPI documents its own; its data is a chunk, an error's envelope or [DONE].
+_EVENT = {"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}}
+
+
 def _document(route: Route) -> dict[str, Any]:
     """What /docs shows of a request. The model behind the gateway decides which further fields there are."""
     properties: dict[str, Any] = {"model": {"type": "string", "description": "Empty: the default model."}}
-    if route.path.endswith("chat/completions"):
-        properties["messages"] = {"type": "array", "minItems": 1, "items": {"type": "object"}}
-    elif route.required is not None:
-        properties[route.required] = {"description": "A text, or several."}
+    if route.required is not None:
+        properties[route.required] = _MESSAGES if route is CHAT else _TEXTS
     if route.generates:
         properties["stream"] = {"type": "boolean", "default": False}
+        properties["stream_options"] = {"type": ["object", "null"]}
+        for name in ("max_tokens", "max_completion_tokens"):
+            properties[name] = {"type": ["integer", "null"], "description": "Cut to LLM_MAX_TOKENS."}
+        properties["n"] = {"type": ["integer", "null"], "description": "Cut to LLM_MAX_N."}
     schema = {
         "type": "object",
         "required": [route.required] if route.required else [],
         "additionalProperties": True,
         "properties": properties,
     }
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    answers: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+    if route.generates:
+        answers["text/event-stream"] = {"itemSchema": _EVENT}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"200": {"description": "As the model's server answers", "content": answers}},
+    }

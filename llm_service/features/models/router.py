@@ -6,13 +6,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from llm_service.admission.gate import Gate
+from llm_service.core.envelope import documented_failures
 from llm_service.core.settings import NOT_CONFIGURED
 from llm_service.features.models.service import ModelsService
 
 
 def models_router(service: ModelsService, gate: Gate) -> APIRouter:
     """What is served. All of it asks for a key where the gateway does."""
-    router = APIRouter()
+    router = APIRouter(responses=documented_failures())
 
     @router.get("/v1/models", tags=["OpenAI"], summary="What the backends serve, and the aliases")
     async def list_models(request: Request) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Refused at the door: too large, too many, too slow, too much asked for; and whoever waits is served in turn."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -8,6 +10,8 @@ import openai
 import orjson
 import pytest
 
+from llm_service.core.settings import LlmSettings
+from llm_service.main import create_app
 from tests.llm_service.conftest import Start
 from tests.llm_service.wire import (
     CHAT,
@@ -26,6 +30,7 @@ from tests.llm_service.wire import (
     settled,
     until,
 )
+from tests.support.live import live
 from tests.support.scripted_llm import ScriptedLlm
 from tests.support.unruly_llm import END, FIRST, UnrulyLlm, answer, hang, stream
 
@@ -144,7 +149,17 @@ async def test_a_refused_request_gives_its_place_back(start: Start) -> None:
     assert [(await post(url)).status_code for _ in range(2)] == [400, 200]
 
 
-LIMITS = {"llm_max_tokens": 100, "llm_max_n": 2}
+LIMITS: dict[str, Any] = {"llm_max_tokens": 100, "llm_max_n": 2}
+
+
+@pytest.fixture(scope="module")
+def limited() -> Iterator[tuple[str, Noting]]:
+    """A gateway with these limits, and what reaches its backend."""
+    upstream = Noting(UnrulyLlm([answer(200, COMPLETION)]))
+    with ExitStack() as stack:
+        address = stack.enter_context(live(upstream))
+        settings = LlmSettings(_env_file=None, llm_base_url=address + "/v1", **LIMITS)
+        yield stack.enter_context(live(create_app(settings))), upstream
 
 
 @pytest.mark.parametrize(
@@ -170,10 +185,10 @@ LIMITS = {"llm_max_tokens": 100, "llm_max_n": 2}
     ],
 )
 async def test_what_is_over_a_limit_is_cut_to_it_and_told(
-    start: Start, asked: dict[str, Any], arrives: dict[str, Any], cut: str | None
+    limited: tuple[str, Noting], asked: dict[str, Any], arrives: dict[str, Any], cut: str | None
 ) -> None:
-    upstream = Noting(UnrulyLlm([answer(200, COMPLETION), stream(FIRST, END)]))
-    url = start(upstream, **LIMITS)
+    url, upstream = limited
+    upstream.bodies.clear()
     for is_stream in (False, True):
         response = await post(url, stream=is_stream, **asked)
         assert response.status_code == 200

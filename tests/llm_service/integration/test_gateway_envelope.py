@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import openai
 import orjson
 import pytest
 
+from llm_service.core.settings import LlmSettings
+from llm_service.main import create_app
 from tests.llm_service.conftest import Start
 from tests.llm_service.processes import Gateway, gateway
 from tests.llm_service.wire import (
@@ -21,6 +24,7 @@ from tests.llm_service.wire import (
     envelope_in,
     error_event_in,
     error_of,
+    get,
     metrics,
     post,
     raw,
@@ -30,6 +34,7 @@ from tests.llm_service.wire import (
     sdk,
     until,
 )
+from tests.support.live import live
 from tests.support.unruly_llm import END, FIRST, UnrulyLlm, answer, die, hang, stream
 
 BODY = orjson.dumps({"model": "scripted", "messages": HELLO})
@@ -196,11 +201,27 @@ REFUSALS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def mirror() -> Iterator[tuple[str, UnrulyLlm]]:
+    """A gateway, and a backend that does what a test tells it to."""
+    upstream = UnrulyLlm([hang])
+    with ExitStack() as stack:
+        address = stack.enter_context(live(upstream))
+        settings = LlmSettings(_env_file=None, llm_base_url=address + "/v1")
+        yield stack.enter_context(live(create_app(settings))), upstream
+
+
 @pytest.mark.parametrize(("status", "body", "raised", "param", "code"), REFUSALS)
 async def test_a_backends_refusal_is_told_as_openai_would(
-    start: Start, status: int, body: Any, raised: type[openai.APIStatusError], param: str | None, code: str | None
+    mirror: tuple[str, UnrulyLlm],
+    status: int,
+    body: Any,
+    raised: type[openai.APIStatusError],
+    param: str | None,
+    code: str | None,
 ) -> None:
-    url = start(UnrulyLlm([answer(status, body)]))
+    url, upstream = mirror
+    upstream.plays = [answer(status, body)]
     for is_stream in (False, True):
         with pytest.raises(raised) as caught:
             await sdk(url).chat.completions.create(model="m", messages=HELLO, stream=is_stream)
@@ -229,14 +250,81 @@ async def test_a_backends_refusal_is_told_as_openai_would(
         (die, 502, openai.InternalServerError, "server_error"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("is_stream", [False, True])
 async def test_a_backends_fault_is_the_operators(
-    start: Start, play: Any, status: int, raised: type[openai.APIStatusError], kind: str, is_stream: bool
+    start: Start, play: Any, status: int, raised: type[openai.APIStatusError], kind: str
 ) -> None:
-    url = start(UnrulyLlm([play]), llm_max_retries=0)
-    with pytest.raises(raised) as caught:
-        await sdk(url).chat.completions.create(model="m", messages=HELLO, stream=is_stream)
-    assert (caught.value.status_code, error_of(caught.value.response)["type"]) == (status, kind)
+    upstream = UnrulyLlm([play])
+    url = start(upstream, llm_max_retries=0)
+    for is_stream in (False, True):
+        with pytest.raises(raised) as caught:
+            await sdk(url).chat.completions.create(model="m", messages=HELLO, stream=is_stream)
+        assert (caught.value.status_code, error_of(caught.value.response)["type"]) == (status, kind)
+
+
+# Found here: the last four made a 500.
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("7", "7"),
+        ("1.5", "2"),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", "1"),
+        ("soon", None),
+        ("-5", None),
+        ("9" * 400, "86400"),
+        ("\u00b2", None),
+        ("Wed, 21 Oct 2099 07:28:00 -0000", "86400"),
+        ("Wed, 21 Oct 99999 07:28:00 GMT", None),
+    ],
+)
+async def test_when_to_come_again_is_passed_on_where_it_makes_sense(
+    start: Start, header: str, told: str | None
+) -> None:
+    async def busy(send: Any) -> None:
+        headers = [(b"retry-after", header.encode("latin-1"))]
+        await send({"type": "http.response.start", "status": 429, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    response = await post(start(UnrulyLlm([busy]), llm_max_retries=0))
+    assert (response.status_code, error_of(response)["code"]) == (429, "rate_limit_exceeded")
+    assert response.headers.get("retry-after") == told
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\xff" * 100,
+        b"HTTP/1.1 999 \r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n{}",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000,
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-type: \xff;;;\r\ncontent-length: 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 500 \xe4\r\ncontent-type: text/plain; charset=klingon\r\ncontent-length: 1\r\n\r\n\xe4",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    ],
+)
+async def test_a_backend_that_speaks_no_http_is_the_operators_fault(start: Start, said: bytes) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        url = start(None, llm_base_url=address, llm_model="m", llm_max_retries=0, llm_total_timeout_s=5.0)
+        for is_stream in (False, True):
+            response = await post(url, stream=is_stream)
+            assert response.status_code in {502, 503}
+            assert error_of(response)["type"] == "server_error"
+        assert (await get(url, "/readyz")).status_code in {200, 503}
+        listed = await get(url, "/v1/models")
+        assert error_of(listed)["type"] == "server_error"
 
 
 GRAMMAR = (

@@ -459,6 +459,26 @@ async def test_who_never_reads_and_never_leaves_is_hung_up_on(play: Any) -> None
         writer.transport.abort()
 
 
+async def test_departures_leave_no_task_behind() -> None:
+    plays = [hang, hang, stream(ending="hangs"), stream(FIRST, ending="hangs"), stream(FIRST, *[0.05, FIRST] * 500)]
+    upstream = UnrulyLlm([*plays * 8, hang])
+    async with serving(upstream, llm_max_concurrent_requests=40, llm_keepalive_s=0.05) as (url, server):
+        await post(url, model="unknown")
+        await until(lambda: not server.server_state.tasks, 5)
+        before = len(asyncio.all_tasks())
+        writers = []
+        for number in range(80):  # 40 find a place, 20 wait, and 20 have not sent all
+            _, writer = await connect(url)
+            writer.write(HALF if number >= 60 else ask_bytes(stream=number % 5 != 0))
+            writers.append(writer)
+        await until(lambda: upstream.active == 40 and len(server.server_state.tasks) == 80, 5)
+        assert len(asyncio.all_tasks()) > before + 80
+        for writer in writers:
+            writer.close()
+        await until(lambda: len(asyncio.all_tasks()) <= before, 0.5, "the tasks gone")
+        await until(lambda: upstream.active == 0, 0.5, "the upstream's work stopped")
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_who_reads_slowly_gets_all_of_it() -> None:
     big = {**COMPLETION, "padding": "x" * 20_000_000}
