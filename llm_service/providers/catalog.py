@@ -106,7 +106,7 @@ class Catalog:
         self._chosen = chosen
         self._clock = clock
         self._read_at = -math.inf
-        # Whether a request may be answered before the first reading: not where a list may change what a name means.
+        # Before the first reading the default name has no meaning yet: a server may really serve it.
         self._is_read = all(member.is_known for member in self.members)
         self._has_waited = self._is_read
         self._reading: asyncio.Task[None] | None = None
@@ -120,7 +120,7 @@ class Catalog:
         """
         targets = self._targets.get(asked or "")
         age_s = self._clock() - self._read_at
-        if targets is not None and self._is_read:
+        if targets is not None and (self._is_read or asked not in (None, "", DEFAULT_MODEL)):
             if age_s > FRESH_S:
                 reading = self._start_reading()  # behind this request's back, which knows enough
                 if not self._has_waited and self._may_grow(targets):
