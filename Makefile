@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm constraints clean
+.PHONY: help run test test-vllm check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm constraints clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -30,6 +30,9 @@ run: .venv/run.stamp ## start all, index [REPO=.], search and answer [QUESTION="
 # A part of the tests covers a part of the code: with ARGS no coverage is asked for, only told.
 test: .venv/dev.stamp .venv/langchain.stamp ## every test, with branch coverage by service [ARGS="-k chunk"]
 	@exec env LANGCHAIN_PYTHON="$(CURDIR)/.venv/langchain/bin/python" $(PY) -m pytest -p tests.support.coverage_by_service --cov --cov-branch --cov-report= --cov-by-service$(if $(ARGS),=0) $(ARGS)
+
+test-vllm: .venv/dev.stamp .venv/vllm.stamp ## the gateway before a real vLLM on the CPU: a minute, once it is set up [ARGS="-k stream"]
+	@exec env VLLM_PYTHON="$(CURDIR)/.venv/vllm/bin/python" $(PY) -m pytest -m vllm tests/llm_service $(ARGS)
 
 check: .venv/dev.stamp ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -100,4 +103,17 @@ COMPILE = env -u PYTHONDONTWRITEBYTECODE $(PY) -c \
 .venv/langchain.stamp: | .venv/dev.stamp
 	@$(PY) -m venv .venv/langchain
 	@.venv/langchain/bin/python -m pip install -q --disable-pip-version-check langchain-huggingface==1.2.1 numpy aiohttp
+	@touch $@
+
+# vLLM wants fastapi<0.137 and transformers<5.20: it gets an environment of its own too. torch comes first and with its
+# dependencies, since these differ by platform. Compiled is what a start imports, by the first start.
+VLLM_PIP = .venv/vllm/bin/python -m pip install $$([ -t 2 ] || echo -q) --disable-pip-version-check --no-compile
+
+.venv/vllm.stamp: requirements-vllm.txt | .venv/dev.stamp
+	@echo "setting up vLLM for the CPU: about 2.1 GB of packages, one to three minutes" >&2
+	@start=$$(date +%s); set -e; \
+	$(PY) -m venv .venv/vllm; \
+	$(VLLM_PIP) -c requirements-vllm.txt torch; \
+	$(VLLM_PIP) --no-deps -r requirements-vllm.txt; \
+	echo "set up in $$(( $$(date +%s) - start )) s" >&2
 	@touch $@

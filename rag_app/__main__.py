@@ -4,11 +4,13 @@ from rag_app.core.settings import RagSettings
 from rag_app.main import create_app
 from service_kit.logs import configure_logging
 from service_kit.serve import serve
+from service_kit.settings import explained
 
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = RagSettings()
+    with explained("rag_app"):
+        settings = RagSettings()
     configure_logging("rag_app", settings.log_level)
     serve(create_app(settings), settings.rag_host, settings.rag_port, "RAG_PORT")
 

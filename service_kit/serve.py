@@ -10,9 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service_kit.protocol import ServiceProtocol
-
-# Exit code for a mistake in how the program was started, as for a wrong command line.
-USAGE_ERROR = 2
+from service_kit.settings import USAGE_ERROR
 
 # How long requests in flight may take to end after SIGTERM.
 GRACE_S = 10

@@ -1,9 +1,16 @@
 """The base of each service's settings: environment first, then `.env`, then the default that the class states."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# Exit code for a mistake in how the program was started, as for a wrong command line.
+USAGE_ERROR = 2
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -20,3 +27,29 @@ class ServiceSettings(BaseSettings):
         "",
         description="Names by which browsers and proxies may call the services, separated by commas; '*': any.",
     )
+
+
+@contextmanager
+def explained(program: str) -> Iterator[None]:
+    """Around what reads settings and the files that they name: ends the program in words where one of them is wrong.
+
+    A value is never shown, since it may be a key or a password: pydantic's own text quotes it.
+    """
+    try:
+        yield
+    except ValidationError as exc:
+        told = "; ".join(_told(error) for error in exc.errors())
+        _end(program, f"{told}; settings are read from the environment and from .env")
+    except ValueError as exc:
+        _end(program, str(exc))
+
+
+def _told(error: ErrorDetails) -> str:
+    # A check of the whole has no place, and names the settings itself.
+    place = "".join(f"{part}: " for part in error["loc"]).upper()
+    return place + error["msg"].removeprefix("Value error, ")
+
+
+def _end(program: str, message: str) -> None:
+    print(f"{program} cannot start: {message}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(USAGE_ERROR)

@@ -4,7 +4,8 @@ import sys
 
 from service_kit.errors import ServiceError
 from service_kit.logs import configure_logging
-from service_kit.serve import USAGE_ERROR, serve
+from service_kit.serve import serve
+from service_kit.settings import USAGE_ERROR, explained
 from vector_db.core.settings import VectorDbSettings
 from vector_db.engine.database import Database
 from vector_db.main import create_app
@@ -12,7 +13,8 @@ from vector_db.main import create_app
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM; exit code 2 where the folder or the port is taken."""
-    settings = VectorDbSettings()
+    with explained("vector_db"):
+        settings = VectorDbSettings()
     configure_logging("vector_db", settings.log_level)
     database = Database(settings.vector_db_dir)
     try:

@@ -25,8 +25,8 @@ def headline(outcome: Outcome) -> dict[str, float | None]:
     """The figures by their names; None where a side of one was not measured.
 
     cpu_vs_bare_*: the gateway's CPU a request over the bare pass-through's; litellm_vs_cpu_*: LiteLLM's over the
-    gateway's; both at 16 clients, streams with their tokens one by one, the median over rounds of the ratio within a
-    round. added_ttft_ms_p50: see FirstTokens.added_ms, one client. rss_mb: the gateway's highest in the soak.
+    gateway's; both at 16 clients, the median over rounds of the ratio within a round. stream: tokens one right after
+    the other. added_ttft_ms_p50: see FirstTokens.added_ms, one client. rss_mb: the gateway's highest in the soak.
     """
     figures = {
         "cpu_vs_bare_plain": ratio(outcome, "gateway", "bare", f"plain_{HEADLINE_CLIENTS}"),
@@ -40,9 +40,9 @@ def headline(outcome: Outcome) -> dict[str, float | None]:
 
 
 def worst(outcome: Outcome) -> dict[str, float | None]:
-    """The same ratios of CPU at the number of clients where each is worst for the gateway."""
+    """The same ratios of CPU at the number of clients where each is worst for the gateway; also of paced streams."""
     found: dict[str, float | None] = {}
-    for kind in ("plain", "stream"):
+    for kind in ("plain", "stream", "paced"):
         loads = [f"{kind}_{clients}" for clients in CLIENTS]
         found[f"cpu_vs_bare_{kind}"] = _of(max, [ratio(outcome, "gateway", "bare", load) for load in loads])
         found[f"litellm_vs_cpu_{kind}"] = _of(min, [ratio(outcome, "litellm", "gateway", load) for load in loads])

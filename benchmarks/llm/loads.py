@@ -49,18 +49,20 @@ class Load:
 def full() -> list[Load]:
     """What a round has by default.
 
-    The tokens of a stream come as a model's do, one by one: all streams together have 4,000 a second, which no server
-    here but LiteLLM is too slow for, so that each token is a read and a write of its own. `burst_16` is the other end:
-    as fast as the upstream can write, so that a server finds many tokens in one read.
+    The tokens of `stream_*` come one right after the other, each a write of its own: a server finds one or several in a
+    read. Those of `paced_*` come as a model's do, all streams together 4,000 a second, so that each costs a server a
+    wake-up, a read and a write, which none can save.
     """
     return [
         Load("plain_1", 1, 500),
         Load("plain_16", 16, 3200),
         Load("plain_128", 128, 3200),
-        Load("stream_1", 1, 70, pace_ms=1),
-        Load("stream_16", 16, 320, pace_ms=4),
-        Load("stream_128", 128, 384, pace_ms=32),
-        Load("burst_16", 16, 800, pace_ms=0),
+        Load("stream_1", 1, 200, pace_ms=0),
+        Load("stream_16", 16, 800, pace_ms=0),
+        Load("stream_128", 128, 800, pace_ms=0),
+        Load("paced_1", 1, 70, pace_ms=1),
+        Load("paced_16", 16, 320, pace_ms=4),
+        Load("paced_128", 128, 384, pace_ms=32),
     ]
 
 
@@ -70,10 +72,12 @@ def quick() -> list[Load]:
         Load("plain_1", 1, 50),
         Load("plain_16", 16, 160),
         Load("plain_128", 128, 256),
-        Load("stream_1", 1, 10, pace_ms=1),
-        Load("stream_16", 16, 48, pace_ms=4),
-        Load("stream_128", 128, 128, pace_ms=8),
-        Load("burst_16", 16, 64, pace_ms=0),
+        Load("stream_1", 1, 10, pace_ms=0),
+        Load("stream_16", 16, 64, pace_ms=0),
+        Load("stream_128", 128, 128, pace_ms=0),
+        Load("paced_1", 1, 10, pace_ms=1),
+        Load("paced_16", 16, 48, pace_ms=4),
+        Load("paced_128", 128, 128, pace_ms=8),
     ]
 
 

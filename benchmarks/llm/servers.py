@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -42,7 +43,15 @@ def gateway_env(upstream_url: str, folder: Path) -> dict[str, str]:
 
     folder: for files that settings name. Metrics and the access log are on by default.
     """
-    return {"LLM_PORT": "{port}", "LLM_BASE_URL": upstream_url + "/v1", "LLM_UPSTREAM_API_KEY": _UPSTREAM_KEY}
+    keys = folder / "keys.toml"
+    limits = "requests_per_minute = 1000000000\ntokens_per_minute = 1000000000\n"
+    keys.write_text(f'[[key]]\nname = "bench"\nsha256 = "{sha256(wire.KEY.encode()).hexdigest()}"\n{limits}')
+    return {
+        "LLM_PORT": "{port}",
+        "LLM_BASE_URL": upstream_url + "/v1",
+        "LLM_UPSTREAM_API_KEY": _UPSTREAM_KEY,
+        "LLM_KEYS_FILE": str(keys),
+    }
 
 
 def table(upstream_url: str, folder: Path, litellm: Path | None) -> list[Server]:

@@ -5,18 +5,20 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from llm_service.core.secrets import read_secret
-from llm_service.core.settings import OPENAI_URL, LlmSettings
+from llm_service.core.secrets import checked_secret, read_secret
+from llm_service.core.settings import OPENAI_URL, LlmSettings, checked_base_url
 from llm_service.core.watched import ReadFile, read_file
 
 # Names become labels of metrics.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+# An empty name is the default model's.
+_Model = Annotated[str, Field(min_length=1)]
 
 
 class BackendSpec(BaseModel):
@@ -28,8 +30,8 @@ class BackendSpec(BaseModel):
     base_url: str
     key_env: str | None = Field(None, min_length=1)
     key_file: Path | None = None
-    models: tuple[str, ...] = ()
-    aliases: dict[str, str] = Field(default_factory=dict)
+    models: tuple[_Model, ...] = ()
+    aliases: dict[_Model, _Model] = Field(default_factory=dict)
     weight: float = Field(1.0, gt=0, le=1000)
     priority: int = 0
     usage_in_streams: bool = True
@@ -37,12 +39,7 @@ class BackendSpec(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _is_http_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must look like http://localhost:8080/v1")
-        if parts.username or parts.password:
-            raise ValueError("must not hold a password; name the key's variable or file instead")
-        return value.rstrip("/")
+        return checked_base_url(value)
 
     @model_validator(mode="after")
     def _has_one_key(self) -> "BackendSpec":
@@ -109,7 +106,7 @@ def backends_of(
 def _simple(name: str, url: str, key: SecretStr | None, path: Path | None, setting: str, read: ReadFile) -> Backend:
     if path is not None:
         return Backend(name, url, read_secret(path, read), f"{setting}_FILE")
-    return Backend(name, url, key, setting)
+    return Backend(name, url, None if key is None else checked_secret(key.get_secret_value(), setting), setting)
 
 
 def _toml(content: bytes, place: str) -> dict[str, Any]:
@@ -117,8 +114,10 @@ def _toml(content: bytes, place: str) -> dict[str, Any]:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as exc:
         raise ValueError(f"{place} is not UTF-8 at byte {exc.start}") from None
-    except tomllib.TOMLDecodeError as exc:
+    except ValueError as exc:  # TOMLDecodeError, and int's own for numbers of thousands of digits
         raise ValueError(f"{place} is not TOML: {exc}") from None
+    except RecursionError:
+        raise ValueError(f"{place} is nested too deeply") from None
 
 
 def _from_document(
@@ -150,9 +149,12 @@ def _backend(spec: BackendSpec, place: str, read: ReadFile, environment: Mapping
         value = environment.get(spec.key_env, "")
         if not value:
             raise ValueError(f"{place}: the variable that key_env names is not set or empty")
-        key, source = SecretStr(value), spec.key_env
+        key, source = checked_secret(value, f"{place}: the variable {spec.key_env}"), spec.key_env
     elif spec.key_file is not None:
-        key, source = read_secret(spec.key_file, read), str(spec.key_file)
+        try:
+            key, source = read_secret(spec.key_file, read), str(spec.key_file)
+        except ValueError as exc:
+            raise ValueError(f"{place}, key_file: {exc}") from None
     return Backend(
         name=spec.name,
         base_url=spec.base_url,

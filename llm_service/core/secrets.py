@@ -21,6 +21,11 @@ def read_secret(path: Path, read: ReadFile = read_file) -> SecretStr:
     secret = content.removesuffix(b"\n").removesuffix(b"\r")
     if not secret:
         raise ValueError(f"{path} is empty, and should hold a secret")
-    if not all(0x21 <= byte <= 0x7E for byte in secret):
-        raise ValueError(f"{path} holds more than one line, spaces or other characters that no key has")
-    return SecretStr(secret.decode())
+    return checked_secret(secret.decode("latin-1"), str(path))
+
+
+def checked_secret(secret: str, place: str) -> SecretStr:
+    """A secret that a header can hold. Fails with ValueError, which names its place alone."""
+    if not all("!" <= character <= "~" for character in secret):
+        raise ValueError(f"{place} holds more than one line, spaces or other characters that no key has")
+    return SecretStr(secret)

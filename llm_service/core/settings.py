@@ -5,6 +5,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from service_kit.settings import ServiceSettings
 
@@ -19,8 +20,29 @@ NOT_CONFIGURED = (
 )
 
 
+def checked_base_url(value: str) -> str:
+    """The address of a server, without a slash at its end. Fails with ValueError in words, which do not quote it."""
+    if not value.isprintable() or " " in value:
+        raise ValueError("must not hold spaces or invisible characters")
+    try:
+        parts = urlsplit(value)
+        is_good = parts.scheme in {"http", "https"} and parts.hostname is not None and parts.port != 0
+    except ValueError:  # of brackets and of ports
+        is_good = False
+    if not is_good:
+        raise ValueError("must look like http://localhost:8080/v1")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a password; name the key's variable or file instead")
+    if parts.query or parts.fragment:
+        raise ValueError("must not hold a query or a fragment: routes are put at its end")
+    return value.rstrip("/")
+
+
 class LlmSettings(ServiceSettings):
     """Settings of the LLM gateway (:8002)."""
+
+    # What is wrong may be a key that stands in the wrong variable.
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
 
     llm_host: str = Field("127.0.0.1", description="Address to listen on.")
     llm_port: int = Field(8002, ge=0, le=65535, description="Port to listen on.")
@@ -94,14 +116,10 @@ class LlmSettings(ServiceSettings):
     @field_validator("llm_base_url")
     @classmethod
     def _is_http_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("LLM_BASE_URL must look like http://localhost:8080/v1")
-        if parts.username or parts.password:
-            raise ValueError("LLM_BASE_URL must not hold a password; put the key into LLM_UPSTREAM_API_KEY")
-        return value.rstrip("/")
+        try:
+            return None if value is None else checked_base_url(value)
+        except ValueError as exc:
+            raise ValueError(f"LLM_BASE_URL {exc}") from None
 
     @property
     def added_max_tokens(self) -> int | None:

@@ -17,6 +17,9 @@ MAX_OPEN_S = 30.0
 # For a 429 that names no time.
 COOL_S = 1.0
 
+# A slip of a server's, such as a date in place of seconds, must not take it out for days; once an hour is no load.
+MAX_COOL_S = 3600.0
+
 # A backend that refused its key is asked again after this, or at once where nothing else serves the model.
 KEY_REST_S = 30.0
 
@@ -31,18 +34,23 @@ class State(IntEnum):
 
 
 class Breaker:
-    """One backend's. Each attempt is `begin`, then one of `succeed`, `fail` and `abandon`."""
+    """One backend's. Each attempt is `begin`, then one of `succeed`, `fail` and `abandon`.
+
+    `begin` gives the number of a probe, 0 for another attempt, which its end hands back: attempts from before an
+    outage end during it, and must not pass for the probe.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         """clock: seconds, never going back."""
         self._clock = clock
+        self._probes = 0
         self._reset()
 
     def _reset(self) -> None:
         self._failures = 0
         self._openings = 0
         self._open_until: float | None = None
-        self._is_probing = False
+        self._probe = 0
         self._cool_until = 0.0
         self._key_rests_until = 0.0
         self.last_failure: AttemptFailed | None = None
@@ -77,39 +85,64 @@ class Breaker:
         now = self._clock()
         waits = [self._cool_until - now, 0.0]
         if self._open_until is not None:
-            waits.append(COOL_S if self._is_probing and now >= self._open_until else self._open_until - now)
+            waits.append(COOL_S if self._probe and now >= self._open_until else self._open_until - now)
         return max(waits)
 
-    def begin(self) -> None:
-        """An attempt begins; in the half-open state it is the probe."""
-        if self._open_until is not None:
-            self._is_probing = True
+    def begin(self) -> int:
+        """An attempt begins; in the half-open state it is the probe, which has a number from 1 on."""
+        if self._open_until is None:
+            return 0
+        self._probes += 1
+        self._probe = self._probes
+        return self._probe
 
     def succeed(self) -> None:
         """It answered, if only that the request was wrong."""
-        if self.last_failure is not None:
+        if self._failures or self.last_failure is not None:
             self._reset()
 
-    def fail(self, failure: AttemptFailed) -> None:
-        """It is at fault."""
+    def begin_stream(self) -> None:
+        """A stream's first byte is here: whatever was the matter is over. Whether it ends well is yet to be seen.
+
+        So failures are still counted: who breaks off five streams in a row is let alone, too.
+        """
+        if self.last_failure is not None:
+            failures, openings = self._failures, self._openings
+            self._reset()
+            self._failures, self._openings = min(failures, FAILURES_TO_OPEN - 1), openings
+
+    def end_stream(self) -> None:
+        """A stream ended and did not break off. In an outage that says nothing: a server that stops still ends them."""
+        if self._open_until is None:
+            self._failures = self._openings = 0
+
+    def fail(self, failure: AttemptFailed, probe: int = 0) -> None:
+        """It is at fault. probe: as `begin` gave it."""
         now = self._clock()
         self.last_failure = failure
-        was_probing, self._is_probing = self._is_probing, False
+        is_probe = self._end(probe)
         if failure.fault is Fault.BUSY:
             asked = COOL_S if failure.retry_after_s is None else failure.retry_after_s
-            self._cool_until = max(self._cool_until, now + asked)
+            self._cool_until = max(self._cool_until, now + min(asked, MAX_COOL_S))
             self._close()  # it is alive
         elif failure.fault is Fault.KEY:
             self._key_rests_until = now + KEY_REST_S
             self._close()
         else:
             self._failures += 1
-            if was_probing or (self._open_until is None and self._failures >= FAILURES_TO_OPEN):
+            if is_probe or (self._open_until is None and self._failures >= FAILURES_TO_OPEN):
                 self._open(now)
 
-    def abandon(self) -> None:
+    def abandon(self, probe: int) -> None:
         """Nobody waited for its answer: that says nothing about it, and the next one may probe."""
-        self._is_probing = False
+        self._end(probe)
+
+    def _end(self, probe: int) -> bool:
+        """Whether this is the probe that is out; it no longer is."""
+        is_it = probe != 0 and probe == self._probe
+        if is_it:
+            self._probe = 0
+        return is_it
 
     def _open(self, now: float) -> None:
         self._openings += 1
@@ -118,4 +151,4 @@ class Breaker:
         self._open_until = now + longest * (1 - random.random() / 4)
 
     def _close(self) -> None:
-        self._failures, self._openings, self._open_until = 0, 0, None
+        self._failures, self._openings, self._open_until, self._probe = 0, 0, None, 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ FRESH_S = 30.0
 # An unknown name has the lists read again, since the model may just have been pulled, but not for every such request.
 MISS_FRESH_S = 2.0
 
+# At the start, and after a change, requests wait so long for those who may serve their model beside the one that is
+# known to. A server that hangs delays those of this second, and no later ones.
+FIRST_READING_S = 1.0
+
 # vLLM tells its folder on the server in `root`, and permissions that mean nothing here.
 _PRIVATE = frozenset({"root", "parent", "permission"})
 
@@ -40,6 +45,11 @@ class Member:
     failure: ServiceError | None = None
     in_flight: int = 0
     turn: float = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has been asked what it serves, or need not be."""
+        return bool(self.backend.models) or self.listed is not None or self.failure is not None
 
     @property
     def model_ids(self) -> tuple[str, ...]:
@@ -68,11 +78,16 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A member, and what it calls the model. name: what the caller calls it, an alias or the same."""
+    """A member, and what it calls the model.
+
+    name: what the caller calls it, an alias or the same. is_known: the configuration or a backend gave that name, and
+    not only the caller.
+    """
 
     member: Member
     model: str
     name: str
+    is_known: bool = True
 
     @property
     def is_listed(self) -> bool:
@@ -90,7 +105,10 @@ class Catalog:
         self.members = tuple(members)
         self._chosen = chosen
         self._clock = clock
-        self._read_at = -1e9
+        self._read_at = -math.inf
+        # Whether a request may be answered before the first reading: not where a list may change what a name means.
+        self._is_read = all(member.is_known for member in self.members)
+        self._has_waited = self._is_read
         self._reading: asyncio.Task[None] | None = None
         self._targets: dict[str, list[Target]] = {}
         self._index()
@@ -102,13 +120,22 @@ class Catalog:
         """
         targets = self._targets.get(asked or "")
         age_s = self._clock() - self._read_at
-        if targets is not None:
+        if targets is not None and self._is_read:
             if age_s > FRESH_S:
-                self._start_reading()  # behind this request's back, which knows enough
+                reading = self._start_reading()  # behind this request's back, which knows enough
+                if not self._has_waited and self._may_grow(targets):
+                    await asyncio.wait({reading}, timeout=FIRST_READING_S)
+                    self._has_waited = True
+                    return self._targets.get(asked or "", targets)
             return targets
         if age_s > MISS_FRESH_S:
             await self.read()
         return self._targets.get(asked or "") or self._look_closer(asked or self._chosen or DEFAULT_MODEL)
+
+    def _may_grow(self, targets: Sequence[Target]) -> bool:
+        """Whether somebody who was never asked may serve that model, too."""
+        known = {target.member for target in targets}
+        return any(not member.is_known and member not in known for member in self.members)
 
     async def models(self) -> list[dict[str, Any]]:
         """OpenAI's model objects, as the backends tell them now; an alias says in `root` what it stands for.
@@ -129,8 +156,9 @@ class Catalog:
         return list(objects.values())
 
     async def read_if_old(self) -> None:
-        """The same, unless it was done within FRESH_S."""
-        if self._clock() - self._read_at > FRESH_S:
+        """The same, unless it was done within FRESH_S, or MISS_FRESH_S where somebody did not answer."""
+        has_failed = any(member.failure is not None for member in self.members)
+        if self._clock() - self._read_at > (MISS_FRESH_S if has_failed else FRESH_S):
             await self.read()
 
     async def read(self) -> None:
@@ -145,6 +173,7 @@ class Catalog:
     async def _read_all(self) -> None:
         await asyncio.gather(*(member.read() for member in self.members))
         self._read_at = self._clock()
+        self._is_read = self._has_waited = True
         self._index()
 
     def _in_order(self) -> list[Member]:
@@ -176,16 +205,22 @@ class Catalog:
 
     def _look_closer(self, name: str) -> list[Target]:
         # Ollama lists qwen:latest and takes qwen; OpenRouter lists a model and takes it with :online and the like.
-        for known in (f"{name}:latest", name.partition(":")[0]):
+        base, colon, suffix = name.partition(":")
+        for known, rest in ((f"{name}:latest", ""), (base, colon + suffix)):
             if known in self._targets:
-                return [Target(target.member, name, target.name) for target in self._targets[known]]
+                return [_as_asked(target, name, known, rest) for target in self._targets[known]]
         # Whoever lists nothing, or cannot be asked, may serve it: let it say so itself.
-        silent = [Target(member, name, name) for member in self._in_order() if not member.model_ids]
+        silent = [Target(member, name, name, False) for member in self._in_order() if not member.model_ids]
         if silent:
             return silent
         served = [name for name in self._targets if name]
         hint = "set LLM_MODEL to one of them" if name == DEFAULT_MODEL else "see /v1/models"
         raise unknown_model(name, served, hint)
+
+
+def _as_asked(target: Target, asked: str, known: str, rest: str) -> Target:
+    """A target of the known name for one that differs from it: the caller's own word, but where it is an alias."""
+    return Target(target.member, asked if target.model == known else target.model + rest, target.name)
 
 
 def unknown_model(name: str, served: Iterable[str], hint: str) -> Refused:

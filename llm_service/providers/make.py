@@ -5,10 +5,10 @@ from llm_service.core.settings import LlmSettings
 from llm_service.providers.base import Provider
 from llm_service.providers.openai_compatible import Connections, OpenAiCompatible
 from llm_service.providers.pool import MakeProvider
-from llm_service.providers.recorder import Recorder
-from llm_service.providers.replay import replay_provider
-from llm_service.providers.script import Script, load_script
-from llm_service.providers.scripted import scripted_provider
+from llm_service.providers.recorded.recorder import Recorder
+from llm_service.providers.recorded.replay import replay_provider
+from llm_service.providers.scripted.provider import scripted_provider
+from llm_service.providers.scripted.script import Script, load_script
 
 
 def provider_maker(settings: LlmSettings, connections: Connections) -> MakeProvider:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from llm_service.core.backends import Backend
 from llm_service.core.errors import not_configured
 from llm_service.providers.base import Answer, AttemptFailed, Call, Fault, Provider
-from llm_service.providers.breaker import Breaker
+from llm_service.providers.breaker import Breaker, State
 from llm_service.providers.catalog import Catalog, Member, Target
 from llm_service.providers.refusals import Sender, failure_of, status_in
 from llm_service.providers.retries import MAX_WAIT_S, RetryBudget, wait_s
@@ -19,29 +19,30 @@ MakeProvider = Callable[[Backend], Provider]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the pool needs to know of a request. body: what to send to a target. Times are the running loop's.
+    """What the pool needs to know of a request.
 
-    on_attempt: told of each target before it is asked.
+    body: what to send to a target. on_attempt: told of each target before it is asked. Times are the running loop's.
     """
 
     path: str
     body: Callable[[Target], bytes]
+    on_attempt: Callable[[Target], None]
     is_stream: bool
     first_by: float
     expires_at: float
-    on_attempt: Callable[[Target], None] | None = None
 
 
 class Placed:
     """An answer that has begun, and who gives it. Close it, once or more often."""
 
-    __slots__ = ("_is_open", "answer", "target")
+    __slots__ = ("_has_failed", "_is_open", "answer", "target")
 
     def __init__(self, answer: Answer, target: Target):
         """The member's place is taken until close()."""
         self.answer = answer
         self.target = target
         self._is_open = True
+        self._has_failed = False
 
     @property
     def address(self) -> str:
@@ -50,7 +51,7 @@ class Placed:
 
     def broke(self, failure: ServiceError) -> None:
         """The stream broke off, or fell silent: that is the backend's fault as much as no answer."""
-        self.target.member.breaker.fail(AttemptFailed(failure, Fault.DOWN))
+        self._fail(AttemptFailed(failure, Fault.DOWN))
 
     def reported(self, payload: bytes) -> ServiceError:
         """The failure that an error event in the stream is: `payload` is its JSON."""
@@ -59,15 +60,22 @@ class Placed:
             payload = payload.replace(key.get_secret_value().encode(), b"***")
         failure = failure_of(status_in(payload), payload, None, Sender(self.address, "", ""))
         if isinstance(failure, AttemptFailed):
-            self.target.member.breaker.fail(failure)
+            self._fail(failure)
             return failure.failure
         return failure
+
+    def _fail(self, failure: AttemptFailed) -> None:
+        self._has_failed = True
+        self.target.member.breaker.fail(failure)
 
     def close(self) -> None:
         """Let go of the answer; before its end this stops the server's work."""
         if self._is_open:
             self._is_open = False
-            self.target.member.in_flight -= 1
+            member = self.target.member
+            member.in_flight -= 1
+            if self.answer.is_stream and not self._has_failed:
+                member.breaker.end_stream()
             self.answer.close()
 
 
@@ -130,14 +138,15 @@ class Pool:
         targets = await catalog.find(asked)
         self._budget.earn()
         tried: list[Member] = []
-        pause_s = 0.0
+        failed: AttemptFailed | None = None
         while True:
             target = self._pick(targets, tried)
             if target is None:
-                raise self._none_free(targets)
+                raise failed.failure if failed is not None else self._none_free(targets)
             try:
                 return await self._attempt(target, request)
             except AttemptFailed as exc:
+                failed = exc
                 tried.append(target.member)
                 pause_s = self._pause_s(targets, tried, exc)
                 is_last = exc.fault is Fault.KEY or len(tried) > max(self._max_retries, len(targets) - 1)
@@ -151,20 +160,19 @@ class Pool:
 
     async def _attempt(self, target: Target, request: Request) -> Placed:
         member = target.member
+        request.on_attempt(target)
         call = Call(request.path, request.body(target), request.is_stream, request.first_by, request.expires_at)
-        if request.on_attempt is not None:
-            request.on_attempt(target)
-        member.breaker.begin()
+        probe = member.breaker.begin()
         member.in_flight += 1
         try:
             answer = await member.provider.send(call)
         except AttemptFailed as exc:
-            member.breaker.fail(exc)
+            member.breaker.fail(exc, probe)
             member.in_flight -= 1
             raise
         except DeadlineExceeded as exc:
             # The request's time is over, so nothing follows; but who lets five requests hang is asked no more.
-            member.breaker.fail(AttemptFailed(exc, Fault.DOWN))
+            member.breaker.fail(AttemptFailed(exc, Fault.DOWN), probe)
             member.in_flight -= 1
             raise
         except ServiceError:
@@ -172,10 +180,13 @@ class Pool:
             member.in_flight -= 1
             raise
         except BaseException:
-            member.breaker.abandon()
+            member.breaker.abandon(probe)
             member.in_flight -= 1
             raise
-        member.breaker.succeed()
+        if answer.is_stream:
+            member.breaker.begin_stream()
+        else:
+            member.breaker.succeed()
         return Placed(answer, target)
 
     def _pick(self, targets: Sequence[Target], tried: Sequence[Member]) -> Target | None:
@@ -194,10 +205,20 @@ class Pool:
         return _take_turn([target for target in free if rank(target) == best])
 
     def _pause_s(self, targets: Sequence[Target], tried: Sequence[Member], failed: AttemptFailed) -> float:
-        """None before a backend that was not tried; else the backoff of the one that would be asked again."""
-        if any(target.member not in tried and target.member.breaker.is_free for target in targets):
-            return 0.0
-        return wait_s(tried.count(tried[-1]) - 1, failed.retry_after_s)
+        """Until the next attempt: none before a backend that was not tried, else the shortest wait for one that was.
+
+        Infinite where all are in an outage: those are not waited for.
+        """
+        pauses = [math.inf]
+        for member in (target.member for target in targets):
+            times, breaker = tried.count(member), member.breaker
+            if breaker.is_free and not times:
+                return 0.0
+            if breaker.is_free or breaker.state is State.COOLING:
+                asked_s = failed.retry_after_s if member is tried[-1] else None
+                cools_s = breaker.wait_s()
+                pauses.append(wait_s(max(0, times - 1), max(asked_s or 0.0, cools_s) if cools_s else asked_s))
+        return min(pauses)
 
     def _none_free(self, targets: Sequence[Target]) -> ServiceError:
         """What a caller is told while every backend of his model is let alone."""

@@ -15,6 +15,9 @@ from service_kit.errors import DeadlineExceeded, ServiceError, Unavailable, Upst
 # How much of a stranger's answer a message quotes.
 _QUOTED_CHARS = 500
 
+# The standard has whole seconds only, some servers fractions.
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
 _OPENAI_TYPE = re.compile(r"[a-z_]+")
 
 # "This model's maximum context length is 512 tokens" (OpenAI, vLLM), "the request exceeds the available context size"
@@ -97,11 +100,11 @@ def retry_after_s(header: str | None, now: datetime | None = None) -> float | No
     """Seconds that a Retry-After header asks for: a number or a date; None where it holds neither."""
     if not header:
         return None
-    if _SECONDS.fullmatch(header):
+    if _SECONDS.fullmatch(header.strip()):
         return min(float(header), _LONGEST_REST_S)
     try:
         at = parsedate_to_datetime(header)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError):  # strangers write it: a year may have twenty digits
         return None
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)  # "-0000" is read as of no zone
     return min(max(0.0, (at - (now or datetime.now(UTC))).total_seconds()), _LONGEST_REST_S)

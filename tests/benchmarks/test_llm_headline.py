@@ -102,4 +102,4 @@ def test_quick_has_the_loads_of_a_full_run_and_fewer_requests() -> None:
 
 
 def test_a_share_of_a_load_leaves_no_client_idle() -> None:
-    assert [load.shared(1 / 8).requests for load in full() if load.clients == 128] == [400, 128]
+    assert [load.shared(1 / 8).requests for load in full() if load.clients == 128] == [400, 128, 128]

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 
 from llm_service.providers.base import Answer, Call, Provider
-from llm_service.providers.script import CHAT, Script
-from llm_service.providers.scripted import scripted_provider
+from llm_service.providers.scripted.provider import scripted_provider
+from llm_service.providers.scripted.script import CHAT, Script
 
 USER = [{"role": "user", "content": "Where is the lock taken?"}]
 

@@ -87,7 +87,7 @@ class ChatService:
         now = asyncio.get_running_loop().time()
         expires_at = now + self._total_s
         first_by = min(expires_at, now + self._first_token_s) if request.is_stream else expires_at
-        return Request(request.route.path, request.body_for, request.is_stream, first_by, expires_at, seen.asks)
+        return Request(request.route.path, request.body_for, seen.aim, request.is_stream, first_by, expires_at)
 
     async def _place(self, wanted: Request, model: str | None, caller: Caller, seen: Observation) -> Placed:
         asked_at = time.perf_counter()

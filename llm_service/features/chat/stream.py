@@ -84,6 +84,6 @@ class StreamRelay:
         address = self._placed.address
         if not is_idle:
             return DeadlineExceeded(f"{address} did not end its stream within LLM_TOTAL_TIMEOUT_S")
-        late = DeadlineExceeded(f"{address} was silent within its stream for LLM_IDLE_TIMEOUT_S ({idle_s:g} s)")
+        late = DeadlineExceeded(f"{address} was silent for {idle_s:g} s within its stream (LLM_IDLE_TIMEOUT_S)")
         self._placed.broke(late)
         return late

@@ -61,7 +61,10 @@ class ModelsService:
         members = self._pool.members
         if not members:
             return [Check("backends", False, NOT_CONFIGURED)]
-        await self._pool.catalog.read_if_old()
+        if any(member.breaker.last_failure is not None for member in members):
+            await self._pool.catalog.read()  # whoever failed last may be back, or gone
+        else:
+            await self._pool.catalog.read_if_old()
         backends = [_check(member) for member in members]
         is_usable = any(check.ok for check in backends)
         told = f"{sum(check.ok for check in backends)} of {len(backends)} are usable"

@@ -61,7 +61,7 @@ async def test_readyz_is_ready_before_a_server_that_answers(start: Start, llm: S
     async with httpx.AsyncClient() as http:
         response = await http.get(start(llm.app()) + "/readyz")
     assert response.status_code == 200
-    assert "scripted-model" in response.json()["checks"][0]["detail"]
+    assert "scripted-model" in response.json()["checks"][1]["detail"]
 
 
 async def test_readyz_names_the_server_that_is_down(start: Start) -> None:
@@ -69,7 +69,7 @@ async def test_readyz_names_the_server_that_is_down(start: Start) -> None:
     async with httpx.AsyncClient() as http:
         response = await http.get(start(llm_base_url=down) + "/readyz")
     assert response.status_code == 503
-    assert down in response.json()["checks"][0]["detail"]
+    assert down in response.json()["checks"][1]["detail"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ async def test_a_bad_request_is_400_and_never_reaches_the_upstream(
 
 async def test_an_unknown_route_is_openais_unknown_url(start: Start) -> None:
     async with httpx.AsyncClient() as http:
-        response = await http.post(start() + "/v1/completions", json={})
+        response = await http.post(start() + "/v1/engines", json={})
     assert (response.status_code, error_of(response)["code"]) == (404, "unknown_url")
 
 
@@ -214,7 +214,7 @@ async def test_a_failure_that_passes_is_not_seen(start: Start, passing: Any) -> 
     assert (await ask(url)).choices[0].message.content == "hi"
     assert upstream.calls == 3
     async with httpx.AsyncClient() as http:
-        assert "llm_retries_total 2.0" in (await http.get(url + "/metrics")).text
+        assert 'llm_retries_total{backend="default",' in (await http.get(url + "/metrics")).text
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ async def test_an_empty_account_is_not_asked_again(start: Start) -> None:
     ("play", "options", "settings"),
     [
         (hang, {}, {"llm_total_timeout_s": 0.3}),
-        (hang, {"stream": True}, {"llm_first_byte_timeout_s": 0.3}),
-        (stream(ending="hangs"), {"stream": True}, {"llm_first_byte_timeout_s": 0.3}),  # headers, but no token
+        (hang, {"stream": True}, {"llm_first_token_timeout_s": 0.3}),
+        (stream(ending="hangs"), {"stream": True}, {"llm_first_token_timeout_s": 0.3}),  # headers, but no token
     ],
 )
 async def test_silence_before_the_first_byte_is_504_and_frees_the_upstream(
@@ -308,7 +308,7 @@ async def test_a_stream_that_breaks_ends_with_an_error_and_no_done(
     assert HALF.decode() not in raw
     async with httpx.AsyncClient() as http:
         metrics = (await http.get(url + "/metrics")).text
-    assert f'llm_requests_total{{model="m",outcome="{code}"}} 2.0' in metrics
+    assert f'llm_requests_total{{backend="default",model="m",outcome="{code}"}} 2.0' in metrics
 
 
 async def test_a_stream_that_dies_before_its_first_byte_is_tried_again(start: Start) -> None:
@@ -329,7 +329,7 @@ async def test_names_that_callers_make_up_do_not_become_labels(start: Start) -> 
         await post(url, model=f"made-up-{number}")
     async with httpx.AsyncClient() as http:
         metrics = (await http.get(url + "/metrics")).text
-    assert 'llm_requests_total{model="other",outcome="not_found"} 3.0' in metrics
+    assert 'llm_requests_total{backend="none",model="other",outcome="not_found"} 3.0' in metrics
     assert "made-up" not in metrics
 
 
@@ -357,7 +357,7 @@ async def test_a_server_without_a_list_of_models_is_ready_with_a_hint(start: Sta
         assert (await http.get(url + "/v1/models")).json() == {"object": "list", "data": []}
         ready = await http.get(url + "/readyz")
     assert ready.status_code == 200
-    assert "/v1" in ready.json()["checks"][0]["detail"]
+    assert "/v1" in ready.json()["checks"][1]["detail"]
     assert (await post(url)).json() == COMPLETION
 
 

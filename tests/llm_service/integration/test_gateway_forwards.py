@@ -66,9 +66,10 @@ async def test_unknown_fields_reach_the_upstream_in_the_callers_own_bytes(start:
     seen: list[bytes] = []
 
     async def upstream(scope, receive, send):  # type: ignore[no-untyped-def]
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["method"] == "POST":
             seen.append((await receive())["body"])
-            await answer(200, {"choices": []})(send)
+        if scope["type"] == "http":
+            await answer(200, {"data": [{"id": "m"}]})(send)
 
     body = b'{"model": "m",  "messages":[{"role":"user","content":"\\u00e9"}], "top_k": 5, "guided_json": {"a":1.0}}'
     async with httpx.AsyncClient() as http:
@@ -114,9 +115,9 @@ async def test_default_name_means_llm_model_where_it_is_set(start: Start) -> Non
     llm = ScriptedLlm(model="one-of-many")
     url = start(llm.app(), llm_model="qwen2.5-coder")
     async with httpx.AsyncClient() as http:
-        for asked in ({}, {"model": "gpt-4o-mini"}, {"model": "named"}):
+        for asked in ({}, {"model": "gpt-4o-mini"}, {"model": "one-of-many"}):
             await http.post(url + "/v1/chat/completions", json={"messages": HELLO, **asked})
-    assert [request["model"] for request in llm.requests] == ["qwen2.5-coder", "qwen2.5-coder", "named"]
+    assert [request["model"] for request in llm.requests] == ["qwen2.5-coder", "qwen2.5-coder", "one-of-many"]
 
 
 async def test_default_name_stays_itself_where_the_server_really_serves_it(start: Start) -> None:
@@ -147,8 +148,10 @@ async def test_metrics_tell_model_outcome_and_tokens(start: Start, llm: Scripted
         pass
     async with httpx.AsyncClient() as http:
         text = (await http.get(url + "/metrics")).text
-    assert 'llm_requests_total{model="scripted-model",outcome="ok"} 2.0' in text
-    assert 'llm_tokens_total{kind="prompt",model="scripted-model"} 20.0' in text
-    assert 'llm_tokens_total{kind="completion",model="scripted-model"} 8.0' in text  # 3 words, 5 pieces
-    assert 'llm_time_to_first_byte_seconds_count{model="scripted-model"} 2.0' in text
-    assert 'llm_duration_seconds_count{model="scripted-model"} 2.0' in text
+    assert 'llm_requests_total{backend="default",model="scripted-model",outcome="ok"} 2.0' in text
+    assert 'llm_tokens_total{backend="default",kind="prompt",model="scripted-model"} 20.0' in text
+    assert (
+        'llm_tokens_total{backend="default",kind="completion",model="scripted-model"} 8.0' in text
+    )  # 3 words, 5 pieces
+    assert 'llm_time_to_first_token_seconds_count{backend="default",model="scripted-model"} 2.0' in text
+    assert 'llm_duration_seconds_count{backend="default",model="scripted-model"} 2.0' in text

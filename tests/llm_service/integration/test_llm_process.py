@@ -1,5 +1,6 @@
 """`python -m llm_service` as an operator starts it, with nothing else running."""
 
+import json
 import os
 import signal
 import socket
@@ -30,7 +31,7 @@ def test_it_starts_alone_tells_its_readiness_and_stops_when_told(tmp_path: Path)
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=15)
     assert process.returncode in {0, -signal.SIGTERM}
-    assert '"service": "llm_service"' in log
+    assert all(json.loads(line)["service"] == "llm_service" for line in log.splitlines())
 
 
 def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:

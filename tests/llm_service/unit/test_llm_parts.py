@@ -1,15 +1,20 @@
-"""The pure parts: envelopes, retries, labels, the list of names in a message."""
+"""The pure parts: envelopes, refusals, labels, what is changed in a request."""
 
+from typing import Any
+
+import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
+from llm_service.core.backends import Backend
 from llm_service.core.envelope import openai_envelope
 from llm_service.core.errors import Refused
-from llm_service.features.chat.metrics import MAX_MODEL_LABELS, OTHER, ChatMetrics
-from llm_service.features.chat.names import unknown_model
-from llm_service.features.chat.schemas import parse_chat_request
-from llm_service.providers.refusals import failure_of, read_complaint
-from llm_service.providers.retries import is_retryable, wait_s
+from llm_service.core.settings import OPENAI_URL
+from llm_service.features.chat.metrics import MAX_MODEL_LABELS, OTHER, GatewayMetrics
+from llm_service.features.chat.schemas import CHAT, Limits, ModelRequest, parse_request
+from llm_service.providers.base import AttemptFailed, Fault
+from llm_service.providers.catalog import Member, Target, unknown_model
+from llm_service.providers.refusals import Sender, failure_of, read_complaint, status_in
 from service_kit.errors import Conflict, DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
 
 
@@ -47,38 +52,83 @@ def test_a_long_complaint_is_cut() -> None:
     assert len(read_complaint(b"x" * 10_000).message) < 600
 
 
+SENDER = Sender("http://gpu/v1", "GPU_KEY", "/v1/chat/completions")
+
+
 def test_a_503_keeps_the_time_that_the_server_named() -> None:
-    failure = failure_of(503, b"{}", 9, address="a", key_setting="K")
-    assert isinstance(failure, Unavailable)
-    assert failure.retry_after_s == 9
+    failed = failure_of(503, b"{}", "9", SENDER)
+    assert isinstance(failed, AttemptFailed)
+    assert isinstance(failed.failure, Unavailable)
+    assert (failed.failure.retry_after_s, failed.retry_after_s) == (9, 9.0)
 
 
-@pytest.mark.parametrize(("status", "is_worth_it"), [(429, True), (500, True), (503, True), (400, False), (408, False)])
-def test_only_busy_and_broken_servers_are_asked_again(status: int, is_worth_it: bool) -> None:
-    failure = failure_of(status, b"{}", None, address="a", key_setting="K")
-    assert is_retryable(status, failure) is is_worth_it
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        (401, Fault.KEY),
+        (403, Fault.KEY),
+        (408, Fault.DOWN),
+        (429, Fault.BUSY),
+        (500, Fault.DOWN),
+        (503, Fault.DOWN),
+        (400, None),
+        (404, None),
+        (422, None),
+        (301, None),
+    ],
+)
+def test_whose_fault_an_answer_is(status: int, fault: Fault | None) -> None:
+    failure = failure_of(status, b"{}", None, SENDER)
+    assert (failure.fault if isinstance(failure, AttemptFailed) else None) is fault
 
 
-def test_waits_grow_spread_and_never_undercut_what_the_server_asked_for() -> None:
-    first, second, asked = (
-        {wait_s(attempt, given) for _ in range(200)} for attempt, given in ((0, None), (1, None), (0, 3))
-    )
-    assert 0.25 <= min(first) < max(first) <= 0.375
-    assert 0.5 <= min(second) < max(second) <= 0.75
-    assert 3.0 <= min(asked) < max(asked) <= 4.5
+@pytest.mark.parametrize("status", [400, 404, 408, 429, 500, 503])
+def test_what_a_server_quotes_is_for_its_caller_alone(status: int) -> None:
+    failure = failure_of(status, b'{"error": {"message": "your model prompt was: secret"}}', None, SENDER)
+    told = failure.failure if isinstance(failure, AttemptFailed) else failure
+    assert "secret" in told.message
+    assert "secret" not in told.logged
+
+
+@pytest.mark.parametrize(
+    ("message", "param", "code"),
+    [
+        ("This model has a maximum context length of 512", None, "context_length_exceeded"),
+        ("the request exceeds the available context size", None, "context_length_exceeded"),
+        ("too many", "input_tokens", "context_length_exceeded"),
+        ("temperature must be non-negative", "temperature", None),
+    ],
+)  # fmt: skip
+def test_too_long_has_openais_code_whoever_says_it(message: str, param: str | None, code: str | None) -> None:
+    error = {"error": {"message": message, "type": "BadRequestError", "param": param, "code": 400}}
+    assert read_complaint(orjson.dumps(error)).code == code
+
+
+def test_an_error_in_a_stream_stands_for_its_status() -> None:
+    assert status_in(b'{"error": {"message": "x", "code": 400}}') == 400
+    assert [status_in(body) for body in (b"{", b"{}", b'{"error": "x"}', b'{"error": {"code": "x"}}')] == [500] * 4
+
+
+class NoBackend:
+    address = "nowhere"
+
+
+def target(name: str, *, is_known: bool = True) -> Target:
+    return Target(Member(Backend("gpu", "http://gpu/v1"), NoBackend()), name, name, is_known)  # type: ignore[arg-type]
 
 
 def test_models_past_the_limit_share_one_label() -> None:
-    metrics = ChatMetrics(CollectorRegistry())
+    metrics = GatewayMetrics(CollectorRegistry())
     for number in range(MAX_MODEL_LABELS + 5):
-        with metrics.observe(f"m{number}") as observation:
-            observation.begin()
-    assert metrics.requests.labels(OTHER, "ok")._value.get() == 5
-    assert metrics.requests.labels("m0", "ok")._value.get() == 1
+        with metrics.observe(f"m{number}") as seen:
+            seen.aim(target(f"m{number}", is_known=False))
+            seen.begin()
+    assert metrics.requests.labels("gpu", OTHER, "ok")._value.get() == 5
+    assert metrics.requests.labels("gpu", "m0", "ok")._value.get() == 1
 
 
 def test_a_bug_of_ours_is_counted_as_internal() -> None:
-    metrics = ChatMetrics(CollectorRegistry())
+    metrics = GatewayMetrics(CollectorRegistry())
 
     def broken() -> None:
         with metrics.observe("m"):
@@ -86,16 +136,73 @@ def test_a_bug_of_ours_is_counted_as_internal() -> None:
 
     with pytest.raises(RuntimeError):
         broken()
-    assert metrics.requests.labels(OTHER, "internal")._value.get() == 1
+    assert metrics.requests.labels("none", OTHER, "internal")._value.get() == 1
 
 
 def test_a_message_lists_ten_models_and_counts_the_rest() -> None:
-    message = unknown_model("gone", "http://gpu/v1", [f"m{n}" for n in range(12)], "see /v1/models").message
+    message = unknown_model("gone", [f"m{n}" for n in range(12)], "see /v1/models").message
     assert "m9 and 2 more" in message
     assert "m10" not in message
 
 
+def request(body: bytes, **limits: Any) -> ModelRequest:
+    return parse_request(CHAT, body, Limits(**{"max_tokens": 100, "n": 4, **limits}))
+
+
 def test_only_the_models_name_changes_in_a_request_that_is_rewritten() -> None:
-    request = parse_chat_request(b'{"messages": [{"role": "user"}], "seed": 12345678901234567890, "top_k": 5}')
-    renamed = parse_chat_request(request.encoded_for("qwen"))
-    assert renamed.fields == {**request.fields, "model": "qwen"}
+    asked = request(b'{"messages": [{"role": "user"}], "seed": 12345678901234567890, "top_k": 5}')
+    renamed = orjson.loads(asked.body_for(target("qwen")))
+    assert renamed == {**asked.fields, "model": "qwen"}
+
+
+def test_counts_are_asked_for_in_the_callers_own_bytes() -> None:
+    raw = b'{"model": "m",  "messages": [{}], "x": 1.0, "stream": true }\n'
+    sent = request(raw).body_for(target("m"))
+    assert sent == raw.rstrip()[:-1] + b',"stream_options":{"include_usage":true}}'
+    assert orjson.loads(sent)["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent", "wants"),
+    [
+        ({"include_usage": True}, {"include_usage": True}, True),
+        ({"include_usage": False, "a": 1}, {"include_usage": True, "a": 1}, False),
+        ({}, {"include_usage": True}, False),
+        (None, {"include_usage": True}, False),
+        ("nonsense", "nonsense", False),
+    ],
+)
+def test_stream_options_are_kept_and_counts_added(given: Any, sent: Any, wants: bool) -> None:
+    body = {"model": "m", "messages": [{}], "stream": True, "stream_options": given}
+    asked = request(orjson.dumps(body))
+    assert orjson.loads(asked.body_for(target("m")))["stream_options"] == sent
+    assert asked.wants_usage is wants
+
+
+def test_a_whole_answer_gets_no_stream_options() -> None:
+    raw = b'{"model": "m", "messages": [{}]}'
+    assert request(raw).body_for(target("m")) == raw
+
+
+@pytest.mark.parametrize(
+    ("given", "limits", "sent"),
+    [
+        ({"max_tokens": 500}, {}, {"max_tokens": 100}),
+        ({"max_completion_tokens": 500, "n": 9}, {}, {"max_completion_tokens": 100, "n": 4}),
+        ({"max_tokens": 50, "n": 4}, {}, {"max_tokens": 50, "n": 4}),
+        ({"max_tokens": "many"}, {}, {"max_tokens": "many"}),  # the backend's to refuse
+        ({}, {}, {}),
+        ({}, {"added_max_tokens": 100}, {"max_tokens": 100}),
+        ({"max_completion_tokens": 7}, {"added_max_tokens": 100}, {"max_completion_tokens": 7}),
+    ],
+)
+def test_what_is_over_a_limit_is_cut_to_it(given: Any, limits: Any, sent: Any) -> None:
+    asked = request(orjson.dumps({"model": "m", "messages": [{}], **given}), **limits)
+    fields = orjson.loads(asked.body_for(target("m")))
+    assert {key: value for key, value in fields.items() if key not in {"model", "messages"}} == sent
+
+
+def test_openai_gets_an_added_limit_under_its_newer_name() -> None:
+    openai = Target(Member(Backend("openai", OPENAI_URL), NoBackend()), "m", "m")  # type: ignore[arg-type]
+    asked = request(b'{"model": "m", "messages": [{}]}', added_max_tokens=100)
+    assert orjson.loads(asked.body_for(openai))["max_completion_tokens"] == 100

@@ -1,4 +1,4 @@
-"""Which server the settings name, and with which key."""
+"""What the settings say; which servers they name is in test_backends_config.py."""
 
 from typing import Any
 
@@ -7,39 +7,10 @@ from pydantic import ValidationError
 
 from llm_service.core.settings import LlmSettings
 from llm_service.main import create_app
-from llm_service.providers.openai_compatible import provider_from
 
 
 def settings(**given: Any) -> LlmSettings:
     return LlmSettings(_env_file=None, **given)
-
-
-def headers_of(**given: Any) -> dict[str, str]:
-    provider = provider_from(settings(**given))
-    assert provider is not None
-    return provider._headers(b"{}")
-
-
-def test_openai_key_alone_means_openai_and_its_default_model() -> None:
-    provider = provider_from(settings(openai_api_key="sk-openai"))
-    assert provider is not None
-    assert provider.address == "https://api.openai.com/v1"
-    assert headers_of(openai_api_key="sk-openai")["authorization"] == "Bearer sk-openai"
-    assert settings().llm_model == "gpt-4o-mini"
-
-
-def test_base_url_goes_before_openai_and_takes_its_own_key() -> None:
-    given = {"openai_api_key": "sk-openai", "llm_base_url": "http://gpu:8000/v1/"}
-    provider = provider_from(settings(**given))
-    assert provider is not None
-    assert provider.address == "http://gpu:8000/v1"
-    assert "authorization" not in headers_of(**given)
-    assert headers_of(**given, llm_upstream_api_key="k")["authorization"] == "Bearer k"
-
-
-def test_neither_setting_means_no_server() -> None:
-    assert provider_from(settings()) is None
-    assert not settings().is_configured
 
 
 def test_variables_are_read_by_their_documented_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,3 +45,13 @@ def test_keys_do_not_show_in_the_settings_text() -> None:
 
 def test_an_app_of_one_process_does_not_count_into_anothers_metrics() -> None:
     assert create_app(settings()) is not create_app(settings())  # a shared registry would refuse the second
+
+
+def test_max_tokens_is_added_to_requests_only_where_an_operator_set_it() -> None:
+    assert settings().added_max_tokens is None
+    assert settings(llm_max_tokens=500).added_max_tokens == 500
+
+
+def test_room_for_all_bodies_is_room_for_one() -> None:
+    with pytest.raises(ValidationError, match="LLM_MAX_BODIES_BYTES"):
+        settings(llm_max_bodies_bytes=1000)

@@ -15,10 +15,10 @@ import pytest
 from llm_service.core.errors import Refused
 from llm_service.providers.base import Answer, AttemptFailed, Call, Fault, Provider
 from llm_service.providers.paced import PacedStream, WholeAnswer
-from llm_service.providers.recorder import Recorder
-from llm_service.providers.replay import replay_provider
-from llm_service.providers.script import CHAT, Script
-from llm_service.providers.scripted import scripted_provider
+from llm_service.providers.recorded.recorder import Recorder
+from llm_service.providers.recorded.replay import replay_provider
+from llm_service.providers.scripted.provider import scripted_provider
+from llm_service.providers.scripted.script import CHAT, Script
 from service_kit.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable, Upstream
 
 KEY = "sk-planted-7f3a"

@@ -11,7 +11,7 @@ import pytest
 
 from llm_service.core.errors import Refused
 from llm_service.providers.base import AttemptFailed, Provider
-from llm_service.providers.script import CHAT, COMPLETIONS, EMBEDDINGS
+from llm_service.providers.scripted.script import CHAT, COMPLETIONS, EMBEDDINGS
 from service_kit.errors import DeadlineExceeded, NotFound, Upstream
 from tests.support.providers import USER, ask, events, playing, text_in, whole
 
@@ -241,7 +241,7 @@ async def test_a_server_may_have_no_list_of_models_or_no_version() -> None:
 
 
 async def test_a_list_of_models_that_hangs_is_a_failed_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm_service.providers.scripted.PROBE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("llm_service.providers.scripted.provider.PROBE_TIMEOUT_S", 0.05)
     with pytest.raises(AttemptFailed):
         await playing({"path": "/v1/models", "silent_after": 0}).models()
 

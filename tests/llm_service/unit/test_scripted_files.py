@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import llm_service
-from llm_service.providers.script import Script, load_script
+from llm_service.providers.scripted.script import Script, load_script
 
 
 def _written(folder: Path, text: str, name: str = "script.toml") -> Path:
@@ -73,9 +73,9 @@ def test_a_wrong_script_is_told_in_words(name: str, text: str, told: str, tmp_pa
         load_script(_written(tmp_path, text, name))
 
 
-def test_the_readmes_script_is_one_and_shows_the_defaults(tmp_path: Path) -> None:
-    readme = (Path(llm_service.__file__).parent / "README.md").read_text("utf-8")
-    shown = readme.split("```toml\n")[1].split("```")[0]
+def test_the_documented_script_is_one_and_shows_the_defaults(tmp_path: Path) -> None:
+    page = (Path(llm_service.__file__).parents[1] / "docs" / "scripted-models.md").read_text("utf-8")
+    shown = page.split("```toml\n")[1].split("```")[0]
     script = load_script(_written(tmp_path, shown))
     assert script.model_copy(update={"rules": []}) == Script()
     assert len(script.rules) == 5

@@ -9,7 +9,7 @@ import pytest
 
 from llm_service.core.errors import Refused
 from llm_service.providers.base import Answer, AttemptFailed, Fault
-from llm_service.providers.script import COMPLETIONS
+from llm_service.providers.scripted.script import COMPLETIONS
 from service_kit.errors import DeadlineExceeded, Unavailable, Upstream
 from tests.support.providers import ask, playing, rest_of
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llm_service.core.errors import Refused
 from llm_service.providers.base import Call
-from llm_service.providers.script import CHAT, EMBEDDINGS, ROUTES
+from llm_service.providers.scripted.script import CHAT, EMBEDDINGS, ROUTES
 from tests.support.providers import USER, ask, call_of, playing, rest_of, whole
 
 

@@ -6,8 +6,8 @@ import pytest
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from llm_service.providers.script import CHAT, COMPLETIONS, EMBEDDINGS, Script
-from llm_service.providers.scripted import scripted_provider
+from llm_service.providers.scripted.provider import scripted_provider
+from llm_service.providers.scripted.script import CHAT, COMPLETIONS, EMBEDDINGS, Script
 from tests.support.providers import USER, ask, events, playing, rest_of, text_in, whole
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service_kit.settings import ServiceSettings
+from service_kit.settings import ServiceSettings, explained
 
 
 class ToySettings(ServiceSettings):
@@ -37,3 +37,25 @@ def test_a_log_level_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LOG_LEVEL", "LOUD")
     with pytest.raises(ValidationError, match="log_level"):
         ToySettings(_env_file=None)
+
+
+@pytest.mark.parametrize("wrong", [{"port": "http://me:secret@host"}, {"port": None}])
+def test_a_wrong_setting_ends_the_program_in_words_that_do_not_quote_it(
+    wrong: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Settings(ServiceSettings):
+        port: int = 1
+
+    with pytest.raises(SystemExit) as ended, explained("toy"):
+        Settings(_env_file=None, **wrong)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "PORT: Input should be a valid integer" in said
+    assert "secret" not in said
+    assert "Traceback" not in said
+
+
+def test_a_wrong_file_ends_the_program_in_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), explained("toy"):
+        raise ValueError("keys.toml is not TOML")
+    assert capsys.readouterr().err == "toy cannot start: keys.toml is not TOML\n"

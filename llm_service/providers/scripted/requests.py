@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 import orjson
 
 from llm_service.core.errors import Refused
-from llm_service.providers.script import CHAT, COMPLETIONS, MAX_DIMENSIONS
-from llm_service.providers.scripted_tokens import text_of, token_count
+from llm_service.providers.scripted.script import CHAT, COMPLETIONS, MAX_DIMENSIONS
+from llm_service.providers.scripted.tokens import text_of, token_count
 
 # OpenAI's, for /v1/completions alone: a chat answers until it is done.
 _DEFAULT_COMPLETION_TOKENS = 16

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from llm_service.providers.script import CHAT
-from llm_service.providers.scripted_answers import Said
-from llm_service.providers.scripted_requests import Asked
+from llm_service.providers.scripted.answers import Said
+from llm_service.providers.scripted.requests import Asked
+from llm_service.providers.scripted.script import CHAT
 
 DONE = b"data: [DONE]\n\n"
 

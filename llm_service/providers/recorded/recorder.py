@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 
 from llm_service.providers.base import Answer, AttemptFailed, Call, Provider
-from llm_service.providers.recording_lines import Failure
-from llm_service.providers.recordings import Exchange, store
-from llm_service.providers.script import MODELS
+from llm_service.providers.recorded.exchanges import Exchange, store
+from llm_service.providers.recorded.lines import Failure
+from llm_service.providers.scripted.script import MODELS
 from service_kit.errors import ServiceError
 
 _log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from llm_service.providers.script import Rule, Script
-from llm_service.providers.scripted_requests import Asked
-from llm_service.providers.scripted_tokens import pieces_of, token_count
+from llm_service.providers.scripted.requests import Asked
+from llm_service.providers.scripted.script import Rule, Script
+from llm_service.providers.scripted.tokens import pieces_of, token_count
 
 # 64 words of at most five letters: each is one token, so that so many words are so many tokens.
 _VOCABULARY = (

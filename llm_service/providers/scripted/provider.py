@@ -11,12 +11,13 @@ from typing import Any
 import orjson
 
 from llm_service.core.errors import Refused
-from llm_service.providers import scripted_requests as requests
-from llm_service.providers import scripted_shapes as shapes
 from llm_service.providers.base import Answer, AttemptFailed, Call, Fault, Provider
 from llm_service.providers.paced import PacedStream, Step, WholeAnswer, wait
 from llm_service.providers.refusals import Complaint, read_complaint
-from llm_service.providers.script import (
+from llm_service.providers.scripted import requests as requests
+from llm_service.providers.scripted import shapes as shapes
+from llm_service.providers.scripted.answers import Said, say
+from llm_service.providers.scripted.script import (
     DETOKENIZE,
     EMBEDDINGS,
     MODELS,
@@ -26,9 +27,8 @@ from llm_service.providers.script import (
     Rule,
     Script,
 )
-from llm_service.providers.scripted_answers import Said, say
-from llm_service.providers.scripted_shapes import Shape, unit_vector
-from llm_service.providers.scripted_tokens import token_count, token_id, tokens_of
+from llm_service.providers.scripted.shapes import Shape, unit_vector
+from llm_service.providers.scripted.tokens import token_count, token_id, tokens_of
 from service_kit.errors import DeadlineExceeded, NotFound, Unavailable, Upstream
 
 _NO_RULE = Rule()

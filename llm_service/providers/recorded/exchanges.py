@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from llm_service.providers.recording_lines import EndLine, Failure, FailureLine, HeaderLine, ReadLine, checked, packed
+from llm_service.providers.recorded.lines import EndLine, Failure, FailureLine, HeaderLine, ReadLine, checked, packed
 
 _SUFFIX = ".jsonl"
 

@@ -1,4 +1,4 @@
-"""The lines of a recording, checked as they are read. Pure; recordings.py makes a file of them."""
+"""The lines of a recording, checked as they are read. Pure; exchanges.py makes a file of them."""
 
 import base64
 from typing import Annotated, Any, Literal, Self, TypeVar

@@ -10,8 +10,8 @@ import orjson
 from llm_service.core.errors import Refused
 from llm_service.providers.base import Answer, AttemptFailed, Call, Provider
 from llm_service.providers.paced import PacedStream, Step, WholeAnswer, wait
-from llm_service.providers.recordings import Exchange, key_of, load, stored_in
-from llm_service.providers.script import MODELS
+from llm_service.providers.recorded.exchanges import Exchange, key_of, load, stored_in
+from llm_service.providers.scripted.script import MODELS
 from service_kit.errors import NotFound, Upstream
 
 

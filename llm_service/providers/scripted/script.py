@@ -1,7 +1,7 @@
 """What the scripted provider says: a small TOML or JSON file of rules, read once and checked in words.
 
 models = ["scripted"]        # the ids that it serves
-max_model_len = 8192         # its window, in tokens of scripted_tokens.py
+max_model_len = 8192         # its window, in tokens of tokens.py
 dimensions = 16              # of its embeddings
 say_tokens = 24              # length of an answer that no rule gives: words derived from the request
 first_token_s = 0.0          # pace; a rule may have its own

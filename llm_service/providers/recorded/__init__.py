@@ -1,0 +1,1 @@
+"""Real exchanges, stored and given again bit for bit."""
