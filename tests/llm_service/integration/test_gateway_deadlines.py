@@ -156,9 +156,9 @@ async def test_the_silence_between_chunks_is_measured_anew_after_each(start: Sta
 @pytest.mark.parametrize(
     "play",
     [
-        pytest.param(slow(0.5, stream(FIRST, END)), id="before the upstream's headers"),
-        pytest.param(stream(0.5, FIRST, END), id="after them, as vLLM sends them at once"),
-        pytest.param(stream(b": ping\n\n", 0.5, FIRST, END), id="after a comment of its own"),
+        pytest.param(slow(0.8, stream(FIRST, END)), id="before the upstream's headers"),
+        pytest.param(stream(0.8, FIRST, END), id="after them, as vLLM sends them at once"),
+        pytest.param(stream(b": ping\n\n", 0.8, FIRST, END), id="after a comment of its own"),
     ],
 )
 async def test_comments_keep_a_stream_alive_until_its_first_token(start: Start, play: Any) -> None:
@@ -170,15 +170,15 @@ async def test_comments_keep_a_stream_alive_until_its_first_token(start: Start, 
         async with http.stream("POST", url + CHAT, json=body) as response:
             assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
             assert response.headers["x-cut-to-limit"] == "n"
-            assert time.monotonic() - started < 0.4
+            assert time.monotonic() - started < 0.7
             async for chunk in response.aiter_raw():
                 came.append((time.monotonic() - started, chunk))
     text = b"".join(chunk for _, chunk in came)
     comments, rest = text[: -len(FIRST + END)], text[-len(FIRST + END) :]
     assert rest == FIRST + END
     assert COMMENT.fullmatch(comments.decode())
-    assert 3 <= comments.count(b"\n\n") <= 5
-    assert came[0][0] < 0.3
+    assert 3 <= comments.count(b"\n\n") <= 8
+    assert came[0][0] < 0.7
 
 
 async def test_a_quick_answer_and_a_whole_one_have_no_comments(start: Start) -> None:

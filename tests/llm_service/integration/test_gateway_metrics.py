@@ -34,7 +34,7 @@ async def test_each_figure_is_there_by_backend_model_and_outcome(start: Start) -
         assert seen.value(f"{name}_count", **OF) == 2
         assert seen.value(f"{name}_bucket", **OF, le="+Inf") == 2
     assert seen.value("llm_time_between_tokens_seconds_count", **OF) >= 2
-    assert 0.1 <= seen.value("llm_time_between_tokens_seconds_sum", **OF) < 0.5
+    assert 0.09 <= seen.value("llm_time_between_tokens_seconds_sum", **OF) < 0.5
     assert seen.value("llm_time_between_tokens_seconds_bucket", **OF, le="0.02") <= seen.value(
         "llm_time_between_tokens_seconds_bucket", **OF, le="0.64"
     )
@@ -79,7 +79,7 @@ async def test_the_first_token_is_timed_and_not_the_headers(start: Start) -> Non
     url = start(UnrulyLlm([stream(0.3, FIRST, 0.3, END)]))
     await post(url, stream=True)
     seen = await settled(url)
-    assert 0.3 <= seen.value("llm_time_to_first_token_seconds_sum", **OF) < 0.6
+    assert 0.29 <= seen.value("llm_time_to_first_token_seconds_sum", **OF) < 0.6
 
 
 async def test_what_is_in_work_and_what_waits_is_shown_while_it_does(start: Start) -> None:
