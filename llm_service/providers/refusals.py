@@ -15,9 +15,6 @@ from service_kit.errors import DeadlineExceeded, ServiceError, Unavailable, Upst
 # How much of a stranger's answer a message quotes.
 _QUOTED_CHARS = 500
 
-# The standard has whole seconds only, some servers fractions.
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-
 _OPENAI_TYPE = re.compile(r"[a-z_]+")
 
 # "This model's maximum context length is 512 tokens" (OpenAI, vLLM), "the request exceeds the available context size"
@@ -28,7 +25,8 @@ _TOO_LONG = re.compile(r"maximum context length|available context size|maximum m
 _EMPTY_ACCOUNT = "insufficient_quota"
 _EMPTY_ACCOUNT_REST_S = 60.0
 
-_SECONDS = re.compile(r" *[0-9]+(\.[0-9]+)? *")
+# The standard has whole seconds only, some servers fractions.
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 # A backend that asks to be let alone for longer is asked again after a day.
 _LONGEST_REST_S = 86_400.0
