@@ -132,6 +132,7 @@ class Caller:
             # What it sent is in the connection's buffer by then, whole.
             await asyncio.wait({self._keepalive})
             self._keepalive = None
+            self.is_sending = False  # it may have been waiting for room
 
     async def answer(self, payload: bytes, stall_s: float) -> None:
         """Send one JSON body, whole. Fails with ClientLeft where he reads nothing for stall_s."""
