@@ -223,7 +223,7 @@ def test_it_starts_by_python_dash_m_without_torch_and_ends_by_sigterm(data_dir: 
         _, log = process.communicate(timeout=20)
     finally:
         process.kill()
-    assert '"backend": "onnx"' in log
+    assert '"backend":"onnx"' in log
     assert process.returncode in (0, -signal.SIGTERM)
 
 
