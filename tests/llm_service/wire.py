@@ -61,6 +61,10 @@ def sdk(url: str, key: str = "k") -> AsyncOpenAI:
     return AsyncOpenAI(base_url=url + "/v1", api_key=key, max_retries=0, http_client=http)
 
 
+async def ask(url: str, **options: Any) -> Any:
+    return await sdk(url).chat.completions.create(model="m", messages=HELLO, **options)
+
+
 async def post(url: str, path: str = CHAT, *, key: str | None = None, **body: Any) -> httpx.Response:
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(timeout=30, verify=_TLS) as http:
@@ -110,6 +114,10 @@ def ask_bytes(**body: Any) -> bytes:
     return request_bytes(orjson.dumps({"model": "m", "messages": HELLO, **body}), content_type="application/json")
 
 
+# Sent without its end; a request like it that is whole takes a place at the door.
+HALF = ask_bytes()[:-10]
+
+
 async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     at = httpx.URL(url)
     return await asyncio.open_connection(at.host, at.port)
@@ -148,7 +156,7 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:
     return int(head.split(b" ", 2)[1]), head, body
 
 
-async def until(is_so: Callable[[], Any], within_s: float, what: str = "it") -> float:
+async def until(is_so: Callable[[], Any], within_s: float = 5, what: str = "it") -> float:
     """Seconds until `is_so()`, which may be a coroutine; fails where it takes longer than within_s."""
     started = time.monotonic()
     while True:

@@ -1,13 +1,18 @@
-"""Backends in memory, which do what a test tells them to and remember what they were asked; and a clock that is set."""
+"""Backends in memory, which do what a test tells them to and remember it; pools and catalogs of them; and a clock."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from llm_service.core.backends import Backend
 from llm_service.core.errors import Refused
 from llm_service.providers.base import AttemptFailed, Call, Fault
+from llm_service.providers.breaker import Breaker, State
+from llm_service.providers.catalog import Catalog, Member, Target
+from llm_service.providers.pool import Placed, Pool, Request
 from service_kit.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable, Upstream
 
 
@@ -110,3 +115,84 @@ def wrong_key() -> AttemptFailed:
 
 def late() -> ServiceError:
     return DeadlineExceeded("it did not give its first token within LLM_FIRST_TOKEN_TIMEOUT_S")
+
+
+def pool_of(
+    *members: MemoryBackend | tuple[MemoryBackend, dict[str, object]],
+    retried: list[tuple[str, Fault]] | None = None,
+    clock: Clock | None = None,
+    **options: int,
+) -> Pool:
+    """A pool over these, each with fields of its Backend where they matter. retried: what on_retry is told."""
+    pairs = [member if isinstance(member, tuple) else (member, {}) for member in members]
+    by_name = {member.name: member for member, _ in pairs}
+    backends = tuple(member.backend(**fields) for member, fields in pairs)
+
+    def note(target: Target, fault: Fault) -> None:
+        if retried is not None:
+            retried.append((target.member.backend.name, fault))
+
+    pool = Pool(lambda: backends, lambda backend: by_name[backend.name], on_retry=note, **options)
+    if clock is not None:
+        for member in pool.members:
+            member.breaker = Breaker(clock)
+    return pool
+
+
+async def place(pool: Pool, model: str | None = "m", within_s: float = 60.0) -> Placed:
+    by = asyncio.get_running_loop().time() + within_s
+    return await pool.send(
+        model, Request("/v1/chat/completions", lambda t: t.model.encode(), lambda _: None, False, by, by)
+    )
+
+
+async def ask(pool: Pool, model: str | None = "m", within_s: float = 60.0) -> str:
+    """Who answered."""
+    placed = await place(pool, model, within_s)
+    placed.close()
+    return placed.target.member.backend.name
+
+
+async def failure(pool: Pool, within_s: float = 60.0) -> ServiceError:
+    with pytest.raises(ServiceError) as caught:
+        await ask(pool, within_s=within_s)
+    return caught.value
+
+
+def state(pool: Pool, name: str) -> State:
+    return next(member.breaker.state for member in pool.members if member.backend.name == name)
+
+
+def in_flight(pool: Pool) -> list[int]:
+    return [member.in_flight for member in pool.members]
+
+
+def serving(name: str, *models: str | dict[str, Any]) -> MemoryBackend:
+    return MemoryBackend(name, lists=[models])
+
+
+def catalog_of(
+    *members: MemoryBackend | tuple[MemoryBackend, dict[str, Any]],
+    chosen: str | None = None,
+    clock: Clock | None = None,
+) -> Catalog:
+    pairs = [member if isinstance(member, tuple) else (member, {}) for member in members]
+    made = [Member(backend.backend(**fields), backend) for backend, fields in pairs]
+    return Catalog(made, chosen, clock or Clock())
+
+
+async def found(catalog: Catalog, asked: str | None) -> list[str]:
+    """backend:model there, in the order in which they are tried."""
+    return [f"{target.member.backend.name}:{target.model}" for target in await catalog.find(asked)]
+
+
+async def refusal(catalog: Catalog, asked: str | None) -> Refused:
+    with pytest.raises(Refused) as caught:
+        await catalog.find(asked)
+    assert (caught.value.status, caught.value.details["code"]) == (404, "model_not_found")
+    assert caught.value.details["param"] == "model"
+    return caught.value
+
+
+async def names(catalog: Catalog) -> list[str]:
+    return [model["id"] for model in await catalog.models()]

@@ -189,3 +189,13 @@ async def test_names_that_such_a_backend_refuses_are_no_labels(start: Start) -> 
     seen = await settled(url)
     assert "made-up" not in seen.text
     assert seen.value("llm_requests_total", backend="default", model=OTHER, outcome="not_found") == 3
+
+
+async def test_names_that_callers_make_up_do_not_become_labels(start: Start) -> None:
+    url = start(UnrulyLlm([answer(404, {"error": {"message": "no such model"}})]))
+    for number in range(3):
+        await post(url, model=f"made-up-{number}")
+    async with httpx.AsyncClient() as http:
+        metrics = (await http.get(url + "/metrics")).text
+    assert 'llm_requests_total{backend="none",model="other",outcome="not_found"} 3.0' in metrics
+    assert "made-up" not in metrics

@@ -1,4 +1,4 @@
-"""What the settings say; which servers they name is in test_backends_config.py."""
+"""What the settings say; which servers they name is in test_backends_named.py."""
 
 from typing import Any
 

@@ -1,11 +1,7 @@
 """What was once answered is stored, and answered again bit for bit."""
 
 import asyncio
-import contextlib
-import os
 import stat
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,81 +9,13 @@ import orjson
 import pytest
 
 from llm_service.core.errors import Refused
-from llm_service.providers.base import Answer, AttemptFailed, Call, Fault, Provider
-from llm_service.providers.paced import PacedStream, WholeAnswer
+from llm_service.providers.base import AttemptFailed, Call, Fault, Provider
 from llm_service.providers.recorded.recorder import Recorder
 from llm_service.providers.recorded.replay import replay_provider
 from llm_service.providers.scripted.provider import scripted_provider
 from llm_service.providers.scripted.script import CHAT, Script
-from service_kit.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable, Upstream
-
-KEY = "sk-planted-7f3a"
-
-Saying = bytes | list[bytes | ServiceError] | Exception
-
-
-class Told:
-    """A backend that answers with what a test gives it, in turn: a whole body, the reads of a stream, or a failure."""
-
-    address = "http://told/v1"
-
-    def __init__(self, *answers: Saying, models: Sequence[dict[str, Any]] = (), pause_s: float = 0.0) -> None:
-        self.key = KEY
-        self.answers = list(answers)
-        self.listed = tuple(models)
-        self.pause_s = pause_s
-        self.closed: list[str] = []
-
-    async def send(self, call: Call) -> Answer:
-        said = self.answers.pop(0)
-        await asyncio.sleep(self.pause_s)
-        if isinstance(said, Exception):
-            raise said from RuntimeError(f"Authorization: Bearer {self.key}")
-        if isinstance(said, bytes):
-            return WholeAnswer(said)
-        first, *rest = said
-        assert isinstance(first, bytes)
-        steps = ((self.pause_s * (i + 2), read) for i, read in enumerate(rest))
-        return PacedStream(first, steps, asyncio.get_running_loop().time() - self.pause_s)
-
-    async def models(self) -> tuple[dict[str, Any], ...]:
-        return self.listed
-
-    async def fetch(self, path: str) -> bytes:
-        if path != "/version":
-            raise NotFound("none")
-        return b'{"version": "1"}'
-
-    async def close(self) -> None:
-        self.closed.append("provider")
-
-
-def call_of(body: Any = None, *, path: str = CHAT, within_s: float = 5.0) -> Call:
-    content = body if isinstance(body, bytes) else orjson.dumps(body or {"model": "m", "messages": []})
-    deadline = asyncio.get_running_loop().time() + within_s
-    return Call(path, content, False, first_by=deadline, expires_at=deadline)
-
-
-async def reads_of(answer: Answer) -> list[bytes]:
-    reads = [answer.first]
-    while read := await answer.more():
-        reads.append(read)
-    return reads
-
-
-async def record(folder: Path, *answers: Saying, **told: Any) -> None:
-    """Ask the same question once for each answer, and read each to its end."""
-    recorder = Recorder(Told(*answers, **told), folder)
-    for _ in answers:
-        with contextlib.suppress(AttemptFailed, ServiceError):
-            await reads_of(await recorder.send(call_of()))
-
-
-def files_in(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.exists() else []
-
-
-# what is stored
+from service_kit.errors import DeadlineExceeded, ServiceError, Unavailable, Upstream
+from tests.support.recordings import KEY, Told, call_of, files_in, reads_of, record
 
 
 async def test_a_whole_answer_passes_unchanged_and_is_replayed_bit_for_bit(tmp_path: Path) -> None:
@@ -296,152 +224,3 @@ async def test_exchanges_side_by_side_do_not_mix(tmp_path: Path) -> None:
 
 async def _all(provider: Provider, call: Call) -> list[bytes]:
     return await reads_of(await provider.send(call))
-
-
-# what is replayed
-
-
-async def test_a_request_that_was_not_recorded_is_refused_in_words(tmp_path: Path) -> None:
-    await record(tmp_path, b"{}")
-    for call in (call_of(b'{"model":"other"}'), call_of(path="/tokenize")):
-        with pytest.raises(Refused, match=f"not recorded in {tmp_path}") as refused:
-            await replay_provider(tmp_path, pace=False).send(call)
-        assert (refused.value.status, refused.value.details["code"]) == (404, "not_recorded")
-
-
-async def test_a_replay_says_what_it_is(tmp_path: Path) -> None:
-    recorder = Recorder(Told(b"{}", models=[{"id": "m", "owned_by": "acme", "max_model_len": 9}]), tmp_path)
-    assert await recorder.models() == ({"id": "m", "owned_by": "acme", "max_model_len": 9},)
-    replay = replay_provider(tmp_path, pace=False)
-    assert await replay.models() == ({"id": "m", "owned_by": "recording", "max_model_len": 9},)
-    assert replay.address == f"the recording in {tmp_path}"
-
-
-async def test_the_models_of_two_backends_in_one_folder_are_all_listed(tmp_path: Path) -> None:
-    for name in "ab":
-        await Recorder(Told(models=[{"id": name}]), tmp_path).models()
-    assert [model["id"] for model in await replay_provider(tmp_path, pace=False).models()] == ["a", "b"]
-
-
-async def test_a_list_of_models_is_stored_when_it_changes_and_not_at_every_probe(tmp_path: Path) -> None:
-    told = Told(models=[{"id": "a"}])
-    recorder = Recorder(told, tmp_path)
-    for _ in range(3):
-        await recorder.models()
-    assert len(files_in(tmp_path)) == 1
-    told.listed = ({"id": "b"},)
-    await recorder.models()
-    assert len(files_in(tmp_path)) == 2
-
-
-async def test_models_that_nobody_asked_for_are_those_of_the_requests(tmp_path: Path) -> None:
-    await record(tmp_path, b"{}")
-    listed = await replay_provider(tmp_path, pace=False).models()
-    assert listed == ({"id": "m", "object": "model", "created": 0, "owned_by": "recording"},)
-
-
-async def test_a_document_is_replayed_and_another_is_not_found(tmp_path: Path) -> None:
-    recorder = Recorder(Told(), tmp_path)
-    for _ in range(2):
-        assert await recorder.fetch("/version") == b'{"version": "1"}'
-    assert len(files_in(tmp_path)) == 1
-    with pytest.raises(NotFound):
-        await recorder.fetch("/other")
-    replay = replay_provider(tmp_path, pace=False)
-    assert await replay.fetch("/version") == b'{"version": "1"}'
-    with pytest.raises(NotFound, match="/other"):
-        await replay.fetch("/other")
-
-
-@pytest.mark.parametrize(("pace", "least_s", "most_s"), [(True, 0.59, 1.2), (False, 0.0, 0.19)])
-async def test_a_replay_keeps_the_recorded_pace_where_it_is_asked_to(
-    pace: bool, least_s: float, most_s: float, tmp_path: Path
-) -> None:
-    await record(tmp_path, [b"a", b"b", b"c"], pause_s=0.2)
-    started = time.monotonic()
-    assert await reads_of(await replay_provider(tmp_path, pace=pace).send(call_of())) == [b"a", b"b", b"c"]
-    assert least_s <= time.monotonic() - started < most_s
-
-
-async def test_a_failure_comes_at_its_recorded_time(tmp_path: Path) -> None:
-    await record(tmp_path, [b"a", Upstream("broke off")], pause_s=0.1)
-    started = time.monotonic()
-    answer = await replay_provider(tmp_path, pace=True).send(call_of())
-    with pytest.raises(Upstream):
-        await answer.more()
-    assert time.monotonic() - started >= 0.19
-
-
-async def test_a_paced_replay_keeps_the_deadline(tmp_path: Path) -> None:
-    await record(tmp_path, b"{}", pause_s=0.2)
-    with pytest.raises(DeadlineExceeded):
-        await replay_provider(tmp_path, pace=True).send(call_of(within_s=0.05))
-
-
-async def test_a_replayed_answer_can_be_let_go(tmp_path: Path) -> None:
-    await record(tmp_path, [b"a", b"b"], pause_s=0.3)
-    answer = await replay_provider(tmp_path, pace=True).send(call_of())
-    waiting = asyncio.create_task(answer.more())
-    await asyncio.sleep(0.01)
-    answer.close()
-    with pytest.raises(Upstream, match="closed"):
-        await asyncio.wait_for(waiting, 1)
-
-
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (lambda lines: lines[:-1], "line 3: .*cut short"),
-        (lambda lines: [], "line 1: .*not JSON"),
-        (lambda lines: [lines[0], b"{", *lines[1:]], "line 2: .*JSON"),
-        (lambda lines: [b"{}", *lines[1:]], "line 1: .*path"),
-        (lambda lines: [lines[0], b'{"at_s": 0, "base64": "*"}', lines[-1]], "line 2: .*base64"),
-        (lambda lines: [lines[0], b'{"at_s": "x", "text": "a"}', lines[-1]], "line 2: .*at_s"),
-        (lambda lines: [lines[0], b'{"at_s": 0}', lines[-1]], "line 2: .*not a read"),
-        (lambda lines: [*lines, lines[-1]], "line 4: .*not a read"),
-        (lambda lines: [lines[0], lines[-1]], "line 2: .*without an answer"),
-        (
-            lambda lines: [*lines[:-1], b'{"at_s": 0, "failure": {"kind": "Odd"}}'],
-            "line 4: failure kind Odd is none of Refused",
-        ),
-        (lambda lines: [*lines[:-1], b'{"at_s": 0, "failure": {"fault": "odd"}}'], "line 4: .*failure fault .*down"),
-        (lambda lines: [lines[0].replace(b'"recording":1', b'"recording":2'), *lines[1:]], "line 1: .*recording"),
-        (lambda lines: [b"\xff", *lines[1:]], "line 1: .*JSON"),
-    ],
-)
-async def test_a_damaged_file_is_told_in_words_when_it_is_loaded(damage: Any, told: str, tmp_path: Path) -> None:
-    await record(tmp_path, [b"a", b"b"])
-    file = files_in(tmp_path)[0]
-    file.write_bytes(b"\n".join(damage(file.read_bytes().splitlines())))
-    with pytest.raises(ValueError, match=f"{file.name}, {told}"):
-        replay_provider(tmp_path, pace=False)
-
-
-async def test_a_damaged_list_of_models_is_told_in_words_when_it_is_loaded(tmp_path: Path) -> None:
-    await Recorder(Told(models=[{"id": "m"}]), tmp_path).models()
-    file = files_in(tmp_path)[0]
-    file.write_bytes(file.read_bytes().replace(b"id", b"no"))
-    with pytest.raises(ValueError, match=f"{file.name}, line 2: it is not a list of models"):
-        replay_provider(tmp_path, pace=False)
-
-
-@pytest.mark.parametrize("make", [lambda folder: None, lambda folder: folder.mkdir(), lambda folder: folder.touch()])
-def test_a_folder_without_a_recording_is_told_in_words(make: Any, tmp_path: Path) -> None:
-    make(tmp_path / "recordings")
-    with pytest.raises(ValueError, match="recordings holds no recording"):
-        replay_provider(tmp_path / "recordings", pace=False)
-
-
-async def test_what_a_killed_recorder_left_half_written_is_passed_over(tmp_path: Path) -> None:
-    await record(tmp_path, b"{}")
-    file = files_in(tmp_path)[0]
-    file.with_name(f".{file.name}").write_bytes(b"{")
-    assert (await replay_provider(tmp_path, pace=False).send(call_of())).first == b"{}"
-
-
-async def test_a_recording_that_vanishes_while_it_is_replayed_is_told_in_words(tmp_path: Path) -> None:
-    await record(tmp_path, b"{}")
-    replay = replay_provider(tmp_path, pace=False)
-    os.unlink(files_in(tmp_path)[0])
-    with pytest.raises(Upstream, match="cannot be read"):
-        await replay.send(call_of())
