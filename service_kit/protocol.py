@@ -117,8 +117,10 @@ class _Transport:
 class ServiceProtocol(HttpToolsProtocol):
     """One connection. Its own refusals are in the app's envelope (`app.state.envelope`), and close it."""
 
+    # What came since a head began, or since its body last grew.
     _head_bytes = 0
     _is_in_head = True
+    _has_grown = False
     _is_lingering = False
     _timer: asyncio.TimerHandle | None = None
     # Since when we wait for a head, in the loop's time; None while a request is in work.
@@ -153,13 +155,18 @@ class ServiceProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """What follows is the body, which has its own limit (middleware.BodyLimit)."""
-        self._is_in_head, self._waits_since = False, None
+        self._head_bytes, self._is_in_head, self._waits_since = 0, False, None
         before = self.cycle
         super().on_headers_complete()
         if before is not None and not before.response_complete:
             self._earlier = [*self._earlier, before]
             if len(self._earlier) < MAX_PIPELINED:
                 self.flow.resume_reading()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of a body, which middleware.BodyLimit counts."""
+        self._has_grown = True
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
         """The next request may begin, if this one has ended."""
@@ -173,17 +180,22 @@ class ServiceProtocol(HttpToolsProtocol):
             self._linger()
 
     def data_received(self, data: bytes) -> None:
-        """Parse a packet, and count it where the head goes on after it."""
+        """Parse a packet, and count it where the head goes on after it, or a body's chunk extensions or trailers do.
+
+        Trailers are headers, too, and uvicorn keeps all of them: 78 MB took 1,350 MB of memory, in 1.5 s.
+        """
         if self._is_lingering:
             return
         if b"pgrade" in data and (self._is_in_head or self._waits_since is not None):
             data = _without_upgrade(data)
+        self._has_grown = False
         super().data_received(data)
-        if not self._is_in_head:
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(LargeHead(f"request line and headers are over {MAX_HEAD_BYTES} bytes"))
+        if self._has_grown:
+            self._head_bytes = 0
+        elif self._is_in_head or (self.cycle is not None and self.cycle.more_body):
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(LargeHead(f"request line and headers are over {MAX_HEAD_BYTES} bytes"))
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP."""

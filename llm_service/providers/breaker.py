@@ -55,6 +55,13 @@ class Breaker:
         self._key_rests_until = 0.0
         self.last_failure: AttemptFailed | None = None
 
+    def _recover(self) -> None:
+        # While it cools nobody begins, so that this attempt is from before its 429, and says nothing about its wish.
+        cool_until, failure = self._cool_until, self.last_failure
+        self._reset()
+        if self._clock() < cool_until:
+            self._cool_until, self.last_failure = cool_until, failure
+
     @property
     def state(self) -> State:
         """Now."""
@@ -99,7 +106,7 @@ class Breaker:
     def succeed(self) -> None:
         """It answered, if only that the request was wrong."""
         if self._failures or self.last_failure is not None:
-            self._reset()
+            self._recover()
 
     def begin_stream(self) -> None:
         """A stream's first byte is here: whatever was the matter is over. Whether it ends well is yet to be seen.
@@ -108,7 +115,7 @@ class Breaker:
         """
         if self.last_failure is not None:
             failures, openings = self._failures, self._openings
-            self._reset()
+            self._recover()
             self._failures, self._openings = min(failures, FAILURES_TO_OPEN - 1), openings
 
     def end_stream(self) -> None:

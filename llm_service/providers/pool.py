@@ -55,10 +55,10 @@ class Placed:
 
     def reported(self, payload: bytes) -> ServiceError:
         """The failure that an error event in the stream is: `payload` is its JSON."""
-        key = self.target.member.backend.key
-        if key is not None:
-            payload = payload.replace(key.get_secret_value().encode(), b"***")
-        failure = failure_of(status_in(payload), payload, None, Sender(self.address, "", ""))
+        backend = self.target.member.backend
+        if backend.key is not None:
+            payload = payload.replace(backend.key.get_secret_value().encode(), b"***")
+        failure = failure_of(status_in(payload), payload, None, Sender(self.address, backend.key_source))
         if isinstance(failure, AttemptFailed):
             self._fail(failure)
             return failure.failure

@@ -48,11 +48,14 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who answered. key_source: the variable or file that holds its key. path: the gateway's, of what was asked."""
+    """Who answered. key_source: the variable or file that holds its key.
+
+    path: the gateway's, of what was asked; empty inside a stream, which shows that the route is there.
+    """
 
     address: str
     key_source: str
-    path: str
+    path: str = ""
 
 
 def read_complaint(payload: bytes) -> Complaint:
@@ -62,17 +65,18 @@ def read_complaint(payload: bytes) -> Complaint:
     except orjson.JSONDecodeError:
         return Complaint(_quoted(payload.decode("utf-8", "replace").strip()) or "no message")
     if not isinstance(body, dict):
-        return Complaint(_quoted(str(body)))
+        return Complaint(_written(body))
     error = body.get("error", body if body.get("object") == "error" else None)
     if isinstance(error, dict):
         return _from_object(error)
     told = error if error is not None else body.get("detail", body)
-    return Complaint(_quoted(told if isinstance(told, str) else orjson.dumps(told).decode()))
+    return Complaint(_quoted(told) if isinstance(told, str) else _written(told))
 
 
 def _from_object(error: dict[str, Any]) -> Complaint:
     kind, param, code = error.get("type"), error.get("param"), error.get("code")
-    message = str(error.get("message") or "no message")
+    message = error.get("message") or "no message"
+    message = message if isinstance(message, str) else _written(message)
     if not isinstance(code, str):  # vLLM's is the HTTP status
         is_too_long = param == "input_tokens" or _TOO_LONG.search(message) is not None
         code, param = ("context_length_exceeded", "messages") if is_too_long else (None, param)
@@ -126,7 +130,7 @@ def failure_of(status: int, payload: bytes, retry_after: str | None, sender: Sen
         logged = f"{sender.address} gave up waiting (408)"
         late = DeadlineExceeded(f"{logged}: {complaint.message}", logged=logged)
         return AttemptFailed(late, Fault.DOWN, after_s)
-    if status == 404 and not _names_a_model(complaint):
+    if status == 404 and sender.path and not _names_a_model(complaint):
         return _missing(complaint, sender)
     if 400 <= status < 500:
         return _refused(status, complaint, after_s)
@@ -167,6 +171,13 @@ def _whole(seconds: float | None) -> int | None:
 def _names_a_model(complaint: Complaint) -> bool:
     """A 404 for an unknown model comes in an envelope; one for an unknown route comes without."""
     return complaint.is_envelope and "model" in f"{complaint.code} {complaint.message}".lower()
+
+
+def _written(value: Any) -> str:
+    try:
+        return _quoted(orjson.dumps(value).decode())
+    except TypeError:  # it reads 1,024 levels and writes 254; FastAPI's refusals quote what a caller nested
+        return "an error that is nested too deeply to be shown"
 
 
 def _quoted(text: str) -> str:

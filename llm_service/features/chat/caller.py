@@ -167,4 +167,6 @@ class Caller:
         if not self.has_begun:
             await self._begin()
         self._stop_watching()
+        self.is_sending = True  # and it waits for room, where what came before filled the client's buffers
         await self._send({"type": "http.response.body", "body": last})
+        self.is_sending = False

@@ -33,6 +33,7 @@ _BLOCKED_S = 0.002
 # Where a backend lists nothing, callers choose the name of a model: such names become labels only after an answer, and
 # only so many.
 MAX_MODEL_LABELS = 50
+MAX_LABEL_CHARS = 200
 OTHER = "other"
 _KINDS = ("prompt", "completion", "cached")
 NO_BACKEND = "none"
@@ -185,7 +186,7 @@ class GatewayMetrics:
     def _label(self, name: str, *, is_known: bool, has_answered: bool = False) -> str:
         if is_known or name in self._names:
             return name
-        if not has_answered or len(self._names) >= MAX_MODEL_LABELS:
+        if not has_answered or len(self._names) >= MAX_MODEL_LABELS or len(name) > MAX_LABEL_CHARS:
             return OTHER
         self._names.add(name)
         return name

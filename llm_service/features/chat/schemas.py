@@ -110,6 +110,9 @@ def parse_request(route: Route, raw: bytes, limits: Limits) -> ModelRequest:
     return ModelRequest(route, raw, fields, model or None, is_stream, wants_usage, cut)
 
 
+_TOKEN_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "n_predict"})
+
+
 def _check_messages(messages: Any) -> None:
     if not isinstance(messages, list):
         raise _wrong("messages", "'messages' must be a list of messages.", "invalid_type")
@@ -118,20 +121,29 @@ def _check_messages(messages: Any) -> None:
 
 
 def _cut(fields: Mapping[str, Any], limits: Limits) -> dict[str, int]:
-    """Fields over a limit, cut down to it. best_of is vLLM's and OpenAI's older word for how many are made."""
+    """Fields over a limit, cut down to it. best_of is vLLM's and OpenAI's older word for how many are made.
+
+    n_predict is llama.cpp's own word for max_tokens, which it prefers; to it and to LM Studio -1 means no limit.
+    """
     cut = {}
     for name, limit in (
         ("max_tokens", limits.max_tokens),
         ("max_completion_tokens", limits.max_tokens),
+        ("n_predict", limits.max_tokens),
         ("n", limits.n),
         ("best_of", limits.n),
     ):
         value = fields.get(name)
-        if value is not None and _amount(value) > limit:
+        if value is not None and (_amount(value) > limit or (name in _TOKEN_LIMITS and _amount(value) < 0)):
             cut[name] = limit
-    if limits.added_max_tokens is not None and not (fields.get("max_tokens") or fields.get("max_completion_tokens")):
+    if limits.added_max_tokens is not None and _has_no_limit(fields):
         cut["max_tokens"] = limits.added_max_tokens
     return cut
+
+
+def _has_no_limit(fields: Mapping[str, Any]) -> bool:
+    # 0 is a limit: so a prompt is scored and nothing written. n_predict is none to other servers than llama.cpp.
+    return fields.get("max_tokens") is None and fields.get("max_completion_tokens") is None
 
 
 def _amount(value: Any) -> float:

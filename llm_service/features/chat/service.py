@@ -93,11 +93,17 @@ class ChatService:
         asked_at = time.perf_counter()
         if wanted.is_stream:
             caller.keep_alive(self._keepalive_s)
+        placed: Placed | None = None
         try:
             placed = await self._pool.send(model, wanted)
         finally:
             seen.elsewhere_s += time.perf_counter() - asked_at
-            await caller.stop_keepalive()
+            try:
+                await caller.stop_keepalive()
+            except BaseException:  # he leaves in this very moment, and nobody else knows of the answer yet
+                if placed is not None:
+                    placed.close()
+                raise
         seen.begin()
         return placed
 

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 
 # OpenAI's and vLLM's order of the three differs; details are nested one level deeper.
-_COUNT = re.compile(rb'"(prompt|completion|cached)_tokens": ?(\d+)')
+# No count has more digits than these; a number of hundreds would be too large for a metric.
+_COUNT = re.compile(rb'"(prompt|completion|cached)_tokens": ?(\d{1,12})(?!\d)')
 
 # The whole object, details included; with all of OpenAI's details it has 400.
 _USAGE_BYTES = 1000

@@ -73,6 +73,12 @@ async def test_an_error_in_mid_stream_ends_it_in_the_envelope_and_without_done(s
     assert (await metrics(url)).value("llm_requests_total", outcome="upstream") == 2
 
 
+async def test_a_refused_key_in_mid_stream_names_its_setting(start: Start) -> None:
+    refused_key = b'data: {"error":{"message":"no","code":401}}\n\n'
+    response = await post(start(UnrulyLlm([stream(FIRST, 0.02, refused_key)])), stream=True)
+    assert error_event_in(response.text)["message"].endswith("refused the key (401); check LLM_UPSTREAM_API_KEY")
+
+
 async def test_a_callers_fault_in_mid_stream_is_told_as_his(start: Start) -> None:
     response = await post(start(UnrulyLlm([stream(FIRST, 0.02, GRAMMAR + DONE)])), stream=True)
     assert error_event_in(response.text)["type"] == "invalid_request_error"

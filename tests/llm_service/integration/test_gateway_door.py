@@ -180,7 +180,17 @@ def limited() -> Iterator[tuple[str, Noting]]:
         ({"max_tokens": " 1_000 "}, {"max_tokens": 100}, "max_tokens"),
         ({"max_tokens": "50"}, {"max_tokens": "50"}, None),
         ({"max_tokens": "many"}, {"max_tokens": "many"}, None),
-        ({"max_tokens": -1}, {"max_tokens": -1}, None),
+        # To llama.cpp and LM Studio -1 means no limit: found here, it went through uncut.
+        ({"max_tokens": -1}, {"max_tokens": 100}, "max_tokens"),
+        ({"max_tokens": "-1"}, {"max_tokens": 100}, "max_tokens"),
+        # And so did llama.cpp's own word, which it takes before max_tokens.
+        ({"max_tokens": 5, "n_predict": 9_999}, {"max_tokens": 5, "n_predict": 100}, "n_predict"),
+        ({"max_tokens": 5, "n_predict": -2}, {"max_tokens": 5, "n_predict": 100}, "n_predict"),
+        ({"n_predict": 7}, {"max_tokens": 100, "n_predict": 7}, "max_tokens"),  # which other servers pass over
+        ({"max_tokens": 5, "n": -1}, {"max_tokens": 5, "n": -1}, None),
+        # So a prompt is scored and nothing written: found here, it was taken for no limit, and 100 were written.
+        ({"max_tokens": 0}, {"max_tokens": 0}, None),
+        ({"max_completion_tokens": 0}, {"max_completion_tokens": 0}, None),
         ({"max_tokens": [1]}, {"max_tokens": [1]}, None),
     ],
 )
@@ -193,7 +203,7 @@ async def test_what_is_over_a_limit_is_cut_to_it_and_told(
         response = await post(url, stream=is_stream, **asked)
         assert response.status_code == 200
         assert response.headers.get("x-cut-to-limit") == cut
-    names = ("max_tokens", "max_completion_tokens", "n", "best_of")
+    names = ("max_tokens", "max_completion_tokens", "n_predict", "n", "best_of")
     got = [orjson.loads(body) for body in upstream.bodies]
     assert [{name: body[name] for name in names if name in body} for body in got] == [arrives, arrives]
 

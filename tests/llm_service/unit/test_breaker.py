@@ -154,6 +154,22 @@ def test_while_it_cools_it_is_not_free(breaker: Breaker, clock: Clock) -> None:
     assert (breaker.state, breaker.is_free) == (State.COOLING, False)
 
 
+@pytest.mark.parametrize("answers", [Breaker.succeed, Breaker.begin_stream])
+def test_an_answer_to_a_question_from_before_the_429_does_not_undo_its_wish(
+    breaker: Breaker, clock: Clock, answers: Callable[[Breaker], None]
+) -> None:
+    breaker.begin()
+    fail(breaker, busy(30))
+    answers(breaker)
+    clock.passes(29)
+    assert (breaker.state, breaker.is_free) == (State.COOLING, False)
+    assert breaker.last_failure is not None  # callers are told why
+    clock.passes(1)
+    assert breaker.is_free
+    answers(breaker)
+    assert breaker.last_failure is None
+
+
 def test_a_shorter_wish_does_not_undo_a_longer_one(breaker: Breaker) -> None:
     fail(breaker, busy(30))
     fail(breaker, busy(1))

@@ -100,6 +100,8 @@ def test_nothing_from_an_error_on_goes_out() -> None:
             Usage(7, 2, 4),
         ),
         (b'{"data":[],"usage":{"prompt_tokens":7,"total_tokens":7}}', Usage(7)),
+        # Found here: a counter cannot take such a number, and the request ended as our own bug.
+        (b'{"usage":{"prompt_tokens":' + b"9" * 900 + b',"completion_tokens":2}}', Usage(0, 2)),
     ],
 )
 def test_usage_is_found_at_the_end_of_an_answer(payload: bytes, usage: Usage | None) -> None:

@@ -48,11 +48,30 @@ def test_any_answer_can_be_read_as_a_complaint(payload: bytes) -> None:
     assert complaint.code is None
 
 
+@pytest.mark.parametrize("deep", [b"[" * 300 + b"]" * 300, b"[" * 1000 + b"]" * 1000])
+@pytest.mark.parametrize(
+    "around", [(b"", b""), (b'{"detail":', b"}"), (b'{"error":', b"}"), (b'{"error":{"message":', b"}}")]
+)
+def test_an_answer_that_is_nested_deeply_can_be_read_as_a_complaint(around: tuple[bytes, bytes], deep: bytes) -> None:
+    """Found here: FastAPI's 422 quotes what a caller nested, and he was answered 500 for it."""
+    assert "nested" in read_complaint(around[0] + deep + around[1]).message
+
+
 def test_a_long_complaint_is_cut() -> None:
     assert len(read_complaint(b"x" * 10_000).message) < 600
 
 
 SENDER = Sender("http://gpu/v1", "GPU_KEY", "/v1/chat/completions")
+
+
+def test_an_error_inside_a_stream_names_the_keys_place_and_no_route() -> None:
+    sender = Sender("http://gpu/v1", "GPU_KEY")
+    refused_key = failure_of(401, b"{}", None, sender)
+    assert isinstance(refused_key, AttemptFailed)
+    assert refused_key.failure.message == "http://gpu/v1 refused the key (401); check GPU_KEY"
+    gone = failure_of(404, b'{"error": {"message": "gone", "code": 404}}', None, sender)
+    assert isinstance(gone, Refused)
+    assert gone.message == "gone"
 
 
 def test_a_503_keeps_the_time_that_the_server_named() -> None:
@@ -125,6 +144,15 @@ def test_models_past_the_limit_share_one_label() -> None:
             seen.begin()
     assert metrics.requests.labels("gpu", OTHER, "ok")._value.get() == 5
     assert metrics.requests.labels("gpu", "m0", "ok")._value.get() == 1
+
+
+def test_a_name_of_megabytes_is_no_label() -> None:
+    """Found here: fifty names as long as a body may be would have stayed, each in some sixty lines of every scrape."""
+    metrics = GatewayMetrics(CollectorRegistry())
+    with metrics.observe("m" * 1_000_000) as seen:
+        seen.aim(target("m" * 1_000_000, is_known=False))
+        seen.begin()
+    assert metrics.requests.labels("gpu", OTHER, "ok")._value.get() == 1
 
 
 def test_a_bug_of_ours_is_counted_as_internal() -> None:
