@@ -95,7 +95,7 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m llm_service.keys", description="Keys of the LLM gateway.")
     new = parser.add_subparsers(required=True, metavar="command").add_parser("new", help="make a key")
-    new.add_argument("name", help="whose it is; shown in logs and metrics")
+    new.add_argument("name", help="whose it is; told where its limit is reached")
     new.add_argument("--requests-per-minute", type=int, metavar="N", help="refuse more than that")
     new.add_argument("--tokens-per-minute", type=int, metavar="N", help="prompt and completion together")
     new.add_argument("--file", type=Path, metavar="PATH", help="add it to this file, the one that LLM_KEYS_FILE names")

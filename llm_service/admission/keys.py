@@ -133,7 +133,7 @@ def _key(table: Mapping[str, Any], place: str) -> Key:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"{place}: `name` must be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit")
     if _A_KEY.fullmatch(name):
-        raise ValueError(f"{place}: `name` looks like a key; names are shown in logs and metrics")
+        raise ValueError(f"{place}: `name` looks like a key; names are shown")
     if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
         raise ValueError(f"{place}: `sha256` of {name!r} must be 64 hexadecimal digits: the key's hash, not the key")
     requests, tokens = _limit(table, "requests_per_minute", place), _limit(table, "tokens_per_minute", place)

@@ -142,7 +142,9 @@ class Catalog:
 
         Fails as Provider.models does where no backend answers and none has its models configured.
         """
-        await self.read()
+        # Of a server that hangs we know that it does, or what it listed before: the others need not wait for it.
+        longest_s = FIRST_READING_S if all(member.is_known for member in self.members) else None
+        await asyncio.wait({self._start_reading()}, timeout=longest_s)
         known = [member for member in self._in_order() if member.listed is not None or member.backend.models]
         failures = [member.failure for member in self.members if member.failure is not None]
         if failures and not known:

@@ -11,6 +11,11 @@ from llm_service.core.errors import InvalidRequest
 from llm_service.core.settings import LlmSettings
 from llm_service.providers.catalog import Target
 
+# 10 MB of small objects take 234 MB decoded, for as long as the request is in work; it is counted by its bytes alone.
+# So a larger body than this is decoded again where something in it must change.
+_LARGE_BYTES = 100_000
+_READ = ("model", "max_tokens")
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -46,9 +51,11 @@ ROUTES = (CHAT, COMPLETIONS, EMBEDDINGS, TOKENIZE, DETOKENIZE)
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """raw: the body as it came. fields: the same, decoded. model: None where the caller leaves the choice to us.
+    """raw: the body as it came. fields: the same, decoded; of a large one only what body_for reads.
 
+    model: None where the caller leaves the choice to us.
     cut: fields whose value is over a limit, and what becomes of them. wants_usage: a stream's counts were asked for.
+    has_options: its stream_options are there, whatever they say.
     """
 
     route: Route
@@ -57,22 +64,26 @@ class ModelRequest:
     model: str | None
     is_stream: bool
     wants_usage: bool
+    has_options: bool = False
     cut: Mapping[str, int] = field(default_factory=dict)
 
     def body_for(self, target: Target) -> bytes:
         """The body to forward: the caller's own bytes unless a name, a limit or the counts must change."""
         changed: dict[str, Any] = dict(self.cut)
-        if self.fields.get("model") != target.model:
+        fields = self.fields
+        if len(self.raw) > _LARGE_BYTES and (changed or self.has_options or fields.get("model") != target.model):
+            fields = orjson.loads(self.raw)
+        if fields.get("model") != target.model:
             changed["model"] = target.model
-        if "max_tokens" in self.cut and "max_tokens" not in self.fields and target.member.backend.is_openai:
+        if "max_tokens" in self.cut and "max_tokens" not in fields and target.member.backend.is_openai:
             changed["max_completion_tokens"] = changed.pop("max_tokens")  # OpenAI's newer models refuse the old name
         if self.is_stream and not self.wants_usage and target.member.backend.usage_in_streams:
-            options = self.fields.get("stream_options")
-            if options is None and "stream_options" not in self.fields and not changed:
+            options = fields.get("stream_options")
+            if options is None and not self.has_options and not changed:
                 return self._with_usage_asked()
             if options is None or isinstance(options, dict):  # else it is the backend's to refuse
                 changed["stream_options"] = {**(options or {}), "include_usage": True}
-        return _encoded({**self.fields, **changed}) if changed else self.raw
+        return _encoded({**fields, **changed}) if changed else self.raw
 
     def _with_usage_asked(self) -> bytes:
         """The caller's own bytes and one field more; decoding and encoding again would cost 10 us for 10 kB."""
@@ -107,7 +118,10 @@ def parse_request(route: Route, raw: bytes, limits: Limits) -> ModelRequest:
     options = fields.get("stream_options") if is_stream else None
     wants_usage = isinstance(options, dict) and bool(options.get("include_usage"))
     cut = _cut(fields, limits) if route.generates else {}
-    return ModelRequest(route, raw, fields, model or None, is_stream, wants_usage, cut)
+    has_options = "stream_options" in fields
+    if len(raw) > _LARGE_BYTES:
+        fields = {name: fields[name] for name in _READ if name in fields}
+    return ModelRequest(route, raw, fields, model or None, is_stream, wants_usage, has_options, cut)
 
 
 _TOKEN_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "n_predict"})

@@ -54,6 +54,8 @@ class ModelsService:
                 continue
             except AttemptFailed as exc:
                 failure = exc.failure
+            except ServiceError as exc:
+                failure = exc
         raise failure
 
     async def checks(self, problems: Sequence[str] = ()) -> Sequence[Check]:

@@ -95,6 +95,21 @@ async def test_a_server_that_hangs_delays_a_model_that_others_serve_once_and_for
     assert await found(catalog, "m") == ["a:m", "hangs:m"]
 
 
+async def test_a_server_that_hangs_delays_the_list_of_the_others_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found here: each GET /v1/models took the 5 s that a server is given for its list."""
+    monkeypatch.setattr("llm_service.providers.catalog.FIRST_READING_S", 0.1)
+    hangs = MemoryBackend("hangs", lists=[["n"], ["o"]])
+    catalog = catalog_of(serving("a", "m"), hangs)
+    assert [model["id"] for model in await catalog.models()] == ["m", "n"]  # both, however long it takes
+    hangs.list_gate = asyncio.Event()
+    began = asyncio.get_running_loop().time()
+    assert [model["id"] for model in await asyncio.wait_for(catalog.models(), 2)] == ["m", "n"]
+    assert asyncio.get_running_loop().time() - began < 0.5
+    hangs.list_gate.set()
+    await asyncio.sleep(0.01)
+    assert [model["id"] for model in await catalog.models()] == ["m", "o"]
+
+
 async def test_a_model_that_the_operator_named_waits_for_no_list() -> None:
     hangs = MemoryBackend("hangs", lists=[["x"]])
     hangs.list_gate = asyncio.Event()

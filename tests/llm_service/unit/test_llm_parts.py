@@ -1,5 +1,6 @@
 """The pure parts: envelopes, refusals, labels, what is changed in a request."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -12,10 +13,13 @@ from llm_service.core.errors import Refused
 from llm_service.core.settings import OPENAI_URL
 from llm_service.features.chat.metrics import MAX_MODEL_LABELS, OTHER, GatewayMetrics
 from llm_service.features.chat.schemas import CHAT, Limits, ModelRequest, parse_request
+from llm_service.features.models.service import ModelsService
 from llm_service.providers.base import AttemptFailed, Fault
 from llm_service.providers.catalog import Member, Target, unknown_model
+from llm_service.providers.pool import Pool
 from llm_service.providers.refusals import Sender, failure_of, read_complaint, status_in
-from service_kit.errors import Conflict, DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
+from service_kit.errors import Conflict, DeadlineExceeded, NotFound, Overloaded, ServiceError, Unavailable, Upstream
+from tests.support.backends import MemoryBackend, down, late
 
 
 @pytest.mark.parametrize(
@@ -234,3 +238,60 @@ def test_openai_gets_an_added_limit_under_its_newer_name() -> None:
     openai = Target(Member(Backend("openai", OPENAI_URL), NoBackend()), "m", "m")  # type: ignore[arg-type]
     asked = request(b'{"model": "m", "messages": [{}]}', added_max_tokens=100)
     assert orjson.loads(asked.body_for(openai))["max_completion_tokens"] == 100
+
+
+LONG = "x" * 200_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"model": "alias"},
+        {"max_tokens": 1_000},
+        {"stream": True},
+        {"stream": True, "stream_options": {"continuous_usage_stats": True}},
+        {"stream": True, "stream_options": None},
+        {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 1_000},
+        {"stream": True, "model": "alias", "tools": [{"type": "function"}], "n": 9},
+    ],
+)
+def test_a_large_body_is_forwarded_as_a_small_one_is(fields: dict[str, Any]) -> None:
+    """Only the small one is held decoded."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "x": [{"y": 1}], **fields}
+    small = orjson.loads(request(orjson.dumps(body)).body_for(target("m")))
+    asked = request(orjson.dumps({**body, "messages": [{"role": "user", "content": LONG}]}))
+    large = orjson.loads(asked.body_for(target("m")))
+    assert large.pop("messages")[0]["content"] == LONG
+    assert large == {name: value for name, value in small.items() if name != "messages"}
+
+
+def test_a_large_body_is_held_by_its_bytes_and_not_decoded() -> None:
+    """Found here: 10 MB of small objects took 234 MB for as long as a backend took, and were counted as 10."""
+    body = b'{"model":"m","messages":[' + b",".join([b"{}"] * 50_000) + b'],"x":[' + b",".join([b"{}"] * 50_000) + b"]}"
+    assert request(body).fields == {"model": "m"}
+
+
+@dataclass
+class Telling(MemoryBackend):
+    """A backend that has a version, or fails to tell it."""
+
+    told: bytes | Exception = b'{"version":"1"}'
+
+    async def fetch(self, path: str) -> bytes:
+        if isinstance(self.told, Exception):
+            raise self.told
+        return self.told
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [late(), down(), Upstream("no JSON object"), NotFound("has none")],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_a_backend_that_does_not_tell_its_version_keeps_no_other_from_it(failure: Exception) -> None:
+    """Found here: one that hung made the answer 504, where the next one had a version."""
+    members = {backend.backend(): backend for backend in (Telling("a", told=failure), Telling("b"))}
+    backends = tuple(members)
+    pool = Pool(lambda: backends, members.__getitem__)
+    assert await ModelsService(pool).version() == b'{"version":"1"}'
