@@ -10,7 +10,7 @@ from starlette.types import Message
 from llm_service.admission.door import Door
 from llm_service.core.errors import ClientLeft
 from llm_service.core.settings import LlmSettings
-from llm_service.features.chat.caller import Caller
+from llm_service.features.chat.caller import KEEPALIVE, Caller
 from llm_service.features.chat.metrics import GatewayMetrics
 from llm_service.features.chat.schemas import CHAT, Limits, parse_request
 from llm_service.features.chat.service import ChatService
@@ -82,3 +82,26 @@ async def test_who_does_not_read_the_end_of_a_stream_is_not_the_backends_fault()
         await gateway.ask(send)
     assert gateway.pool.members[0].breaker.last_failure is None
     assert (gateway.pool.members[0].in_flight, gateway.door.in_work) == (0, 0)
+
+
+async def test_silence_after_a_comment_that_waited_for_room_is_the_backends() -> None:
+    """Nothing has been given to the client since: it is not he who does not read."""
+    answer = WholeAnswer(b'data: {"choices":', is_stream=True)  # an event that is never whole
+    answer.more = asyncio.Event().wait  # type: ignore[assignment, method-assign]
+
+    async def slowly(_: Call) -> WholeAnswer:
+        await asyncio.sleep(0.1)
+        return answer
+
+    gateway = Gateway(MemoryBackend("gpu", [slowly]), llm_keepalive_s=0.01, llm_idle_timeout_s=0.1)
+    told = b""
+
+    async def send(message: Message) -> None:
+        nonlocal told
+        told += message.get("body", b"")
+        if message.get("body") == KEEPALIVE:
+            await asyncio.Event().wait()  # there is no room for it yet
+
+    await gateway.ask(send)
+    assert b"was silent for 0.1 s" in told
+    assert gateway.pool.members[0].breaker.last_failure is not None

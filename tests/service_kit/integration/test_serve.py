@@ -54,6 +54,23 @@ def test_a_port_already_taken_names_the_port_and_the_setting() -> None:
     assert "Traceback" not in err
 
 
+def test_an_idle_connection_outlives_the_pools_of_usual_clients() -> None:
+    """httpx lets go of one after 5 s: were it closed here at the same moment, a request would meet a closed socket."""
+    port = free_port()
+    process = start(port)
+    ask = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    try:
+        wait_for_answer(port)
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            for pause_s in (6.0, 0.0):
+                connection.sendall(ask)
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+                time.sleep(pause_s)
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+
+
 def test_it_serves_until_it_is_told_to_stop() -> None:
     port = free_port()
     process = start(port)
