@@ -4,10 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import SecretStr
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from rag_app.cli.client import Failure
@@ -18,6 +20,7 @@ from rag_app.clients.embedding import create_embedder
 from rag_app.core.settings import RagSettings
 from rag_app.db.qdrant_calls import Qdrant
 from rag_app.features.backup.index_file import Backup, Report
+from rag_app.features.backup.move import Moved
 from rag_app.features.backup.service import BackupService
 from service_kit.errors import ServiceError
 
@@ -87,6 +90,61 @@ def restore(
             f"restored {restored.chunks:,} chunks of {restored.files:,} files "
             f"({', '.join(restored.repositories) or 'none'}) in {duration(told['took_s'])}"
         )
+
+
+def migrate(
+    to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="The store that the index shall be in.")],
+    to_key_file: Annotated[
+        Path | None, typer.Option("--to-key-file", metavar="FILE", help="A file that holds the key of that store.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Carry the index from QDRANT_HOST:QDRANT_PORT to another store, such as a Qdrant server, and verify every point.
+
+    The old store is left as it is. A second run carries only what the first did not. The server may run, and not index.
+
+    Exit code: 0 done, 1 a service failed, 2 refused, 130 Ctrl-C.
+    """
+    settings = RagSettings()
+    other = settings.model_copy(update=_place(to, to_key_file))
+    if (other.qdrant_host, other.qdrant_port) == (settings.qdrant_host, settings.qdrant_port):
+        raise Failure(f"--to {to} is where the index is now (QDRANT_HOST, QDRANT_PORT)")
+    started = time.monotonic()
+    moved = _run(lambda report: _migrate(settings, other, report))
+    told = {**asdict(moved), "took_s": round(time.monotonic() - started, 3)}
+    if as_json:
+        emit(json.dumps(told) + "\n")
+        return
+    say(
+        f"{moved.points:,} points are in {to} and were compared one by one ({moved.written:,} written, "
+        f"{moved.removed:,} removed) in {duration(told['took_s'])}"
+    )
+    say(
+        f"now set QDRANT_HOST={other.qdrant_host} and QDRANT_PORT={other.qdrant_port} in .env"
+        f"{' and QDRANT_API_KEY to its key' if to_key_file else ''} and restart the server; what is indexed before "
+        "that goes to the old store: run this once more first then"
+    )
+
+
+def _place(to: str, key_file: Path | None) -> dict[str, Any]:
+    host, _, port = to.rpartition(":")
+    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise Failure(f"--to {to!r} is no address; give HOST:PORT, such as qdrant.internal:6333")
+    place: dict[str, Any] = {"qdrant_host": host, "qdrant_port": int(port), "qdrant_api_key": None}
+    if key_file is not None:
+        try:
+            place["qdrant_api_key"] = SecretStr(key_file.read_text("utf-8").strip())
+        except OSError as exc:
+            raise Failure(f"cannot read --to-key-file {key_file}: {exc.strerror}") from exc
+    return place
+
+
+async def _migrate(settings: RagSettings, other: RagSettings, report: Report) -> Moved:
+    source, target = Qdrant(settings), Qdrant(other)
+    try:
+        return await BackupService(settings, source).migrate(target, report=report)
+    finally:
+        await asyncio.gather(source.close(), target.close())
 
 
 async def _back_up(settings: RagSettings, folder: Path, with_cache: bool, report: Report) -> Backup:

@@ -1,4 +1,4 @@
-"""What may be done with a whole index: back it up, put it back. Knows neither HTTP nor the command line."""
+"""What may be done with a whole index: back it up, put it back, move it. Knows neither HTTP nor the command line."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ from rag_app.core.settings import RagSettings
 from rag_app.db.files import write_whole
 from rag_app.db.qdrant_calls import Qdrant
 from rag_app.features.backup.index_file import INDEX, UNFINISHED, Backup, Report, silent
+from rag_app.features.backup.move import Moved, Moving
 from rag_app.features.backup.put_back import PuttingBack
 from rag_app.features.backup.take import Taking
 from service_kit.errors import Conflict, Unavailable
@@ -60,6 +61,14 @@ class BackupService:
             backup, warning = await work.check(self._embedder)
             await work.put_back(backup, replace=replace)
         return backup, warning
+
+    async def migrate(self, target: Qdrant, *, report: Report = silent) -> Moved:
+        """Carry the points to another store and verify them there; a second run carries what the first did not.
+
+        Conflict where a job runs, there is no index, or the target serves another one; Unavailable or Upstream where a
+        store fails. The source is left as it is.
+        """
+        return await Moving(self._settings, self._qdrant, target, report).move()
 
 
 def _claim(folder: Path) -> bool:
