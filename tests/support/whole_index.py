@@ -56,7 +56,8 @@ class Place:
             if name.startswith(f"{COLLECTION}_v"):
                 await self.collections.delete(name)
         for path in self.settings.data_dir.iterdir():
-            path.unlink()
+            if path.is_file():
+                path.unlink()
 
     async def fill(self, chunks: int = CHUNKS) -> None:
         """Index a project that is nowhere, as the indexer would."""

@@ -92,7 +92,6 @@ async def test_a_backup_that_is_killed_at_any_point_is_refused_and_can_be_begun_
         "points",
         "settings.json",
     ]
-    await place.wipe()
     await place.qdrant.close()
 
 
