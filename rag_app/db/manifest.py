@@ -44,12 +44,15 @@ class Manifest:
 
     def __init__(self, path: Path):
         """path: the database file; nothing is opened before open()."""
-        self._database = Database(path, MIGRATIONS)
+        self._database = Database(path, MIGRATIONS, keeps_old=True)
         self.files = FileLedger(self._database)
         self.jobs = JobLedger(self._database)
 
     def open(self) -> None:
-        """Create or migrate the file. Conflict where a newer program wrote it, Unavailable where it cannot open."""
+        """Create or migrate the file; of one that is migrated a copy stays beside it, manifest.v<version>.sqlite.
+
+        Conflict where a newer program wrote it, Unavailable where it cannot open.
+        """
         self._database.open()
 
     def close(self) -> None:

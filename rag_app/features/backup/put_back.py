@@ -107,7 +107,7 @@ class PuttingBack:
             await in_thread(self._stage, staged)
             yield staged
         finally:
-            for path in (staged, staged.with_name(_STAGED + "-wal"), staged.with_name(_STAGED + "-shm")):
+            for path in self._data.glob("restore*.sqlite*"):  # its log and the copy that migrating left, too
                 path.unlink(missing_ok=True)
 
     def _stage(self, staged: Path) -> None:
