@@ -23,7 +23,8 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("drill").resolve()
     for name, packages in {"first": ("rag_app/features", "rag_app/db"), "second": ("llm_service",)}.items():
         for package in packages:
-            shutil.copytree(SOURCES / package, folder / name / package, ignore=shutil.ignore_patterns("__pycache__"))
+            ignored = shutil.ignore_patterns("__pycache__", "Dockerfile*")
+            shutil.copytree(SOURCES / package, folder / name / package, ignore=ignored)
     with running(folder) as stack:
         yield stack
 
@@ -69,7 +70,7 @@ def test_the_job_that_the_backup_cut_off_is_begun_again_and_ends(drill: Stack) -
     _wait(lambda: {r["state"] for r in _repositories(drill)} == {"ready"})
     assert sorted(r["name"] for r in _repositories(drill)) == ["first", "second"]
     second = next(r for r in _repositories(drill) if r["name"] == "second")
-    assert second["files"] == sum(1 for path in (drill.folder / "second").rglob("*.py") if path.stat().st_size)
+    assert second["files"] == sum(1 for path in (drill.folder / "second").rglob("*") if _is_text(path))
     assert _search(drill, "circuit breaker of a backend", second["id"])
 
 
@@ -108,6 +109,10 @@ def _search(stack: Stack, query: str, scope: str) -> list[tuple[str, float]]:
     assert (status, answer["degraded"]) == (200, [])
     hits: Any = answer["hits"]
     return [(hit["id"], hit["score"]) for hit in hits]
+
+
+def _is_text(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _job(stack: Stack, job: str) -> Any:

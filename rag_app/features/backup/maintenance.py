@@ -1,13 +1,11 @@
 """Keeps the index still while it is put back or moved: no job begins, and the indexer has seen that."""
 
 import asyncio
-import os
-import socket
 import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from rag_app.core.holder import holder_name, is_dead
 from rag_app.db.manifest import Manifest
 from rag_app.db.manifest_jobs import INDEXER, LEASE_RENEWED_EVERY_S, LEASE_S, MAINTENANCE
 from rag_app.features.backup.threads import in_thread
@@ -23,12 +21,12 @@ class Maintenance:
     def __init__(self, manifest: Manifest):
         """manifest: open."""
         self._jobs = manifest.jobs
-        self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        self._holder = holder_name()
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator["Maintenance"]:
         """Within the block nothing but the caller changes the index. Conflict where a job runs, or another holds it."""
-        await in_thread(self._jobs.begin_maintenance, self._holder, LEASE_S)
+        await in_thread(self._begin)
         taken_at = time.time()
         renewing = asyncio.create_task(self._renew())
         try:
@@ -40,6 +38,12 @@ class Maintenance:
                 await renewing
             with suppress(Unavailable):
                 await in_thread(self._jobs.give_lease, MAINTENANCE, self._holder)
+
+    def _begin(self) -> None:
+        other = self._jobs.lease_holder(MAINTENANCE)
+        if other is not None and is_dead(other):  # one that was killed is not waited for
+            self._jobs.give_lease(MAINTENANCE, other)
+        self._jobs.begin_maintenance(self._holder, LEASE_S)
 
     async def check(self) -> None:
         """Conflict where the claim was lost, say because this process was stopped for a minute."""

@@ -1,9 +1,6 @@
 """Who indexes: one process at a time, under a lease in the manifest that it renews while it lives."""
 
-import os
-import socket
-import uuid
-
+from rag_app.core.holder import holder_name, is_dead
 from rag_app.db.manifest_jobs import INDEXER, LEASE_RENEWED_EVERY_S, LEASE_S, JobLedger
 
 NAME = INDEXER
@@ -17,14 +14,14 @@ class Lease:
     def __init__(self, jobs: JobLedger):
         """jobs: the ledger that holds the lease."""
         self._jobs = jobs
-        self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        self._holder = holder_name()
 
     def take(self) -> bool:
         """Take or renew it. A holder that is a dead process of this machine is not waited for."""
         if self._jobs.take_lease(NAME, self._holder, LASTING_S):
             return True
         other = self._jobs.lease_holder(NAME)
-        if other is None or not _is_dead(other):
+        if other is None or not is_dead(other):
             return False
         self._jobs.give_lease(NAME, other)
         return self._jobs.take_lease(NAME, self._holder, LASTING_S)
@@ -32,17 +29,3 @@ class Lease:
     def give_back(self) -> None:
         """Let another take it at once."""
         self._jobs.give_lease(NAME, self._holder)
-
-
-def _is_dead(holder: str) -> bool:
-    host, _, rest = holder.partition("/")
-    pid = rest.partition("/")[0]
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

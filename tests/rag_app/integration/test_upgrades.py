@@ -1,4 +1,4 @@
-"""An index of an older or newer version of the program, or of another model: brought up to date, or refused in words."""
+"""An index of an older or newer program, or of another model: brought up to date, or refused in words."""
 
 import sqlite3
 import subprocess
