@@ -12,7 +12,7 @@ def main() -> None:
     with explained("rag_app"):
         settings = RagSettings()
     configure_logging("rag_app", settings.log_level)
-    serve(create_app(settings), settings.rag_host, settings.rag_port, "RAG_PORT")
+    serve(create_app(settings), settings.rag_host, settings.rag_port, "RAG_PORT", grace_s=settings.shutdown_grace_s)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,13 @@ def main() -> None:
     except ServiceError as exc:
         print(exc.message, file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from exc
-    serve(create_app(settings, database=database), settings.qdrant_host, settings.qdrant_port, "QDRANT_PORT")
+    serve(
+        create_app(settings, database=database),
+        settings.qdrant_host,
+        settings.qdrant_port,
+        "QDRANT_PORT",
+        grace_s=settings.shutdown_grace_s,
+    )
 
 
 if __name__ == "__main__":
