@@ -17,8 +17,17 @@ from typing import IO
 
 # Image -> what it has beside Debian's essential packages. Upstream's slim image has no git, and no less than these.
 IMAGES = {
-    "python:3.11-slim": ("ca-certificates", "git", "passwd", "python3", "python3-pip", "python3-venv"),
-    "python:3.11": ("binutils", "ca-certificates", "git", "passwd", "python3", "python3-pip", "python3-venv"),
+    "python:3.11-slim": ("ca-certificates", "git", "libstdc++6", "passwd", "python3", "python3-pip", "python3-venv"),
+    "python:3.11": (
+        "binutils",
+        "ca-certificates",
+        "git",
+        "libstdc++6",
+        "passwd",
+        "python3",
+        "python3-pip",
+        "python3-venv",
+    ),
 }
 
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
