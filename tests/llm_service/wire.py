@@ -1,10 +1,11 @@
 """Callers of the gateway: the openai SDK, httpx, bare sockets; and upstreams that note what reached them."""
 
 import asyncio
+import math
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -156,8 +157,12 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:
     return int(head.split(b" ", 2)[1]), head, body
 
 
-async def until(is_so: Callable[[], Any], within_s: float = 5, what: str = "it") -> float:
-    """Seconds until `is_so()`, which may be a coroutine; fails where it takes longer than within_s."""
+async def until(is_so: Callable[[], Any], within_s: float = 30, what: str = "it") -> float:
+    """Seconds until `is_so()`, which may be a coroutine; fails where it takes longer than within_s.
+
+    within_s: no promise of the product but the end of a test that would wait for ever; long, since machines stand still
+    for seconds, and free, since what comes about is not waited for. A promise in seconds is measured by `quickest`.
+    """
     started = time.monotonic()
     while True:
         found = is_so()
@@ -167,6 +172,20 @@ async def until(is_so: Callable[[], Any], within_s: float = 5, what: str = "it")
             return time.monotonic() - started
         assert time.monotonic() - started < within_s, f"{what} did not come about in {within_s} s"
         await asyncio.sleep(0.01)
+
+
+async def quickest(once: Callable[[], Awaitable[float]], enough_s: float, tries: int = 5) -> float:
+    """Of several tries the shortest time in seconds; none is made after one that took less than enough_s.
+
+    The promise "within half a second" is ours, each stall of a shared machine is not: it lengthens a try or two, and a
+    defect all of them.
+    """
+    best_s = math.inf
+    for _ in range(tries):
+        best_s = min(best_s, await once())
+        if best_s < enough_s:
+            break
+    return best_s
 
 
 class Metrics:
@@ -201,5 +220,5 @@ async def settled(url: str) -> Metrics:
         seen.append(await metrics(url))
         return seen[-1].value("http_requests_in_flight") == 1.0
 
-    await until(is_quiet, 5, "quiet")
+    await until(is_quiet, what="quiet")
     return seen[-1]

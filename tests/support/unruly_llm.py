@@ -11,6 +11,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 Play = Callable[[Send], Awaitable[None]]
 
+# Longer than any test waits for what must not take so long: a hang that ends by itself would look like a departure.
+FOREVER_S = 600
+
 FIRST = (
     b'data: {"id":"c","object":"chat.completion.chunk","created":0,"model":"m",'
     b'"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n'
@@ -90,7 +93,7 @@ def stream(*pieces: bytes | float, ending: str = "clean") -> Play:
         if ending == "dies":
             raise ConnectionAbortedError("the model's process was killed")
         if ending == "hangs":
-            await asyncio.sleep(60)
+            await asyncio.sleep(FOREVER_S)
         await send({"type": "http.response.body", "body": b""})
 
     return play
@@ -98,7 +101,7 @@ def stream(*pieces: bytes | float, ending: str = "clean") -> Play:
 
 async def hang(send: Send) -> None:
     """Take the request and never answer."""
-    await asyncio.sleep(60)
+    await asyncio.sleep(FOREVER_S)
 
 
 async def die(send: Send) -> None:
