@@ -25,6 +25,10 @@ COMPLETION = {
 }
 
 
+# An upper bound of what a deadline of a fraction of a second ends: every other deadline of the gateway that could have
+# ended it, and every hang of an upstream here, is 30 s or more.
+SOON_S = 20
+
 # httpx makes one for each client, which takes 20 ms, and nothing here is by TLS.
 _TLS = ssl.create_default_context()
 
@@ -57,9 +61,22 @@ class Noting:
         await self._inner(scope, noted if scope["method"] == "POST" else receive, send)
 
 
+_OPEN: list[AsyncOpenAI] = []
+
+
 def sdk(url: str, key: str = "k") -> AsyncOpenAI:
+    """OpenAI's client, closed at the end of the test.
+
+    One that is not closes itself when it is collected: in another test's loop, which then says "Event loop is closed".
+    """
     http = DefaultAsyncHttpxClient(verify=_TLS)
-    return AsyncOpenAI(base_url=url + "/v1", api_key=key, max_retries=0, http_client=http)
+    _OPEN.append(AsyncOpenAI(base_url=url + "/v1", api_key=key, max_retries=0, http_client=http))
+    return _OPEN[-1]
+
+
+async def close_sdks() -> None:
+    while _OPEN:
+        await _OPEN.pop().close()
 
 
 async def ask(url: str, **options: Any) -> Any:
@@ -68,13 +85,13 @@ async def ask(url: str, **options: Any) -> Any:
 
 async def post(url: str, path: str = CHAT, *, key: str | None = None, **body: Any) -> httpx.Response:
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(timeout=30, verify=_TLS) as http:
+    async with httpx.AsyncClient(timeout=60, verify=_TLS) as http:
         return await http.post(url + path, json={"model": "m", "messages": HELLO, **body}, headers=headers)
 
 
 async def get(url: str, path: str, key: str | None = None) -> httpx.Response:
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(timeout=30, verify=_TLS) as http:
+    async with httpx.AsyncClient(timeout=60, verify=_TLS) as http:
         return await http.get(url + path, headers=headers)
 
 
@@ -124,7 +141,7 @@ async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     return await asyncio.open_connection(at.host, at.port)
 
 
-async def raw(url: str, sent: bytes, within_s: float = 20) -> bytes:
+async def raw(url: str, sent: bytes, within_s: float = 60) -> bytes:
     """Everything that comes back for some bytes, until the other end closes; b"" where it hangs up at once."""
     reader, writer = await connect(url)
     async with asyncio.timeout(within_s):
@@ -138,7 +155,7 @@ async def raw(url: str, sent: bytes, within_s: float = 20) -> bytes:
             writer.close()
 
 
-async def raw_answer(url: str, sent: bytes, within_s: float = 20) -> tuple[int, bytes, bytes]:
+async def raw_answer(url: str, sent: bytes, within_s: float = 60) -> tuple[int, bytes, bytes]:
     """(status, head, body) of the first answer with a content-length; the connection is closed after it."""
     reader, writer = await connect(url)
     async with asyncio.timeout(within_s):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,8 +79,26 @@ def answer(status: int, body: Any, headers: dict[str, str] | None = None) -> Pla
     return play
 
 
-def stream(*pieces: bytes | float, ending: str = "clean") -> Play:
-    """Server-sent events; a number is a pause in seconds. ending: "clean", "dies" or "hangs"."""
+def when(event: threading.Event, then: Play) -> Play:
+    """A play that begins when a test says so."""
+
+    async def play(send: Send) -> None:
+        await _is_set(event)
+        await then(send)
+
+    return play
+
+
+async def _is_set(event: threading.Event) -> None:
+    while not event.is_set():  # noqa: ASYNC110  # by the test, whose loop is another thread's
+        await asyncio.sleep(0.005)
+
+
+def stream(*pieces: bytes | float | threading.Event, ending: str = "clean") -> Play:
+    """Server-sent events; a number is a pause in seconds, an event one that a test ends.
+
+    ending: "clean", "dies" or "hangs".
+    """
 
     async def play(send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream")]
@@ -87,6 +106,8 @@ def stream(*pieces: bytes | float, ending: str = "clean") -> Play:
         for piece in pieces:
             if isinstance(piece, float):
                 await asyncio.sleep(piece)
+            elif isinstance(piece, threading.Event):
+                await _is_set(piece)
             else:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await asyncio.sleep(0.02)  # let the pieces reach the reader before the end does

@@ -116,6 +116,19 @@ async def test_200_departures_from_the_queue_and_from_half_sent_bodies_ask_nothi
 
         await until(none_waits)  # who stayed there would for five minutes
 
+        left: list[float] = []
+
+        async def one_leaves() -> float:
+            async def one_waits() -> bool:
+                return (await settled_but(url, 2)).value("llm_requests_queued") == 1
+
+            left_at = await come_and_go(url, ask_bytes(), 1, one_waits)
+            left.append(left_at)
+            await until(none_waits)
+            return time.monotonic() - left_at
+
+        assert await quickest(one_leaves, 0.5) < 0.5
+
         async def all_are_there() -> bool:
             return (await settled_but(url, 1 + MANY)).value("http_requests_in_flight") == 2 + MANY
 
@@ -126,7 +139,7 @@ async def test_200_departures_from_the_queue_and_from_half_sent_bodies_ask_nothi
         seen = await settled(url)
         assert upstream.calls == 1
         assert seen.value("llm_requests_in_work") == 0
-        assert seen.value("http_requests_total", status="499") == 1 + 2 * MANY
+        assert seen.value("http_requests_total", status="499") == 1 + 2 * MANY + len(left)
         await until(lambda: running.descriptors() <= descriptors + 3, what="the descriptors back")
         # The budget of bodies has them back, too: one as large as all of it is taken.
         assert (await raw_answer(url, request_bytes(b"{" * 9_000_000)))[0] == 400
