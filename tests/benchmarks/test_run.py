@@ -106,7 +106,7 @@ def test_a_load_ends_after_its_time(texts: Texts, tmp_path: Path) -> None:
     finally:
         running.stop()
     assert 2 <= len(measured.latencies_s) < 20
-    assert measured.wall_s < 2
+    assert measured.wall_s < 8  # all hundred would take 10 s of a core
 
 
 def test_an_answer_other_than_200_fails_the_load(texts: Texts, tmp_path: Path) -> None:

@@ -194,6 +194,8 @@ async def until(is_so: Callable[[], Any], within_s: float = 30, what: str = "it"
 async def quickest(once: Callable[[], Awaitable[float]], enough_s: float, tries: int = 5) -> float:
     """Of several tries the shortest time in seconds; none is made after one that took less than enough_s.
 
+    once: may as well measure something else that is good where it is small.
+
     The promise "within half a second" is ours, each stall of a shared machine is not: it lengthens a try or two, and a
     defect all of them.
     """

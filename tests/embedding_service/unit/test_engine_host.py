@@ -72,8 +72,9 @@ async def test_a_wrong_name_is_told_while_it_is_tried_again_and_ends_with_the_se
 
 
 async def test_an_engine_that_ends_is_replaced_at_once_and_the_next_ones_after_growing_pauses(
-    scheduler: Scheduler, metrics: TeiMetrics, onnx_model: LoadedModel
+    scheduler: Scheduler, metrics: TeiMetrics, onnx_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("embedding_service.features.embedding.host._EARLY_S", 600)
     engines: list[InProcess] = []
 
     def make() -> InProcess:
@@ -86,13 +87,15 @@ async def test_an_engine_that_ends_is_replaced_at_once_and_the_next_ones_after_g
     engines[0].die("the worker was ended by SIGKILL")
     await until(lambda: len(engines) == 2 and host.check().ok)
     engines[1].die("the worker was ended by SIGKILL")  # early again: this time it waits for a second
+    await until(lambda: len(engines) == 3 and host.check().ok)
+    engines[2].die("the worker was ended by SIGKILL")  # and this time for three
     await until(lambda: not host.check().ok)
     assert "SIGKILL; another one is being started" in host.check().detail
     with pytest.raises(Unavailable) as refused:
         host.model()
-    assert refused.value.retry_after_s == 1
+    assert refused.value.retry_after_s == 3
     await asyncio.sleep(0.1)
-    assert len(engines) == 2
+    assert len(engines) == 3
     await host.stop()
     await asyncio.wait_for(keeping, 30)
 

