@@ -243,15 +243,23 @@ async function refresh() {
     repositories = answer.repositories ?? answer;
     const busy = repositories.filter((repository) => repository.state === "indexing" || repository.state === "new");
     health(busy.length ? "busy" : "ready", busy.length ? `indexing ${busy[0].name}` : `${repositories.filter(({ state }) => state === "ready").length} indexed`);
-    for (const gone of document.querySelectorAll(".notice.gone")) gone.remove();
+    for (const gone of document.querySelectorAll(".notice.gone, .notice.locked")) gone.remove();
     fillPicker();
     if (!$("start").hidden) showStart();
     if (busy.length || !repositories.length) watching = setTimeout(refresh, ASK_AGAIN_MS);
   } catch (error) {
+    if (error.code === "unauthorized") return showLocked(error);
     health("gone", error.isGone ? "no server" : "not ready");
     if (!document.querySelector(".notice.error")) $("notices").append(notice("error gone", error.message));
     watching = setTimeout(refresh, ASK_AGAIN_MS);
   }
+}
+
+// Not asked again by itself: whoever closed the dialogue would have it open every three seconds.
+function showLocked(error) {
+  health("gone", "key needed");
+  for (const old of document.querySelectorAll(".notice.locked")) old.remove();
+  $("notices").append(notice("error locked", error.message, { label: "Enter the key", run: refresh }));
 }
 
 function health(kind, text) {
@@ -331,7 +339,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     $("question").focus();
     $("question").select();
-  } else if (event.key === "Escape" && !$("source").open) {
+  } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     if (state.running) halt();
     else if (event.target === $("question")) $("question").value = "";
   }
