@@ -11,6 +11,7 @@ const NEW_STATE = { hits: [], citations: new Map(), text: "", running: null };
 
 let state = { ...NEW_STATE };
 let repositories = [];
+let isListed = false; // until the server has told once, nobody knows whether something is indexed
 let watching = 0;
 
 const NOTES = {
@@ -241,6 +242,7 @@ async function refresh() {
   try {
     const answer = await request("GET", "/v1/repositories");
     repositories = answer.repositories ?? answer;
+    isListed = true;
     const busy = repositories.filter((repository) => repository.state === "indexing" || repository.state === "new");
     health(busy.length ? "busy" : "ready", busy.length ? `indexing ${busy[0].name}` : `${repositories.filter(({ state }) => state === "ready").length} indexed`);
     for (const gone of document.querySelectorAll(".notice.gone, .notice.locked")) gone.remove();
@@ -282,6 +284,7 @@ function showStart() {
   $("results").hidden = true;
   $("start").hidden = false;
   document.title = "Code Assistant";
+  if (!isListed) return $("start").replaceChildren();
   if (repositories.length) {
     return $("start").replaceChildren(el("ul", { class: "shelf" }, ...repositories.map(repositoryCard)));
   }

@@ -8,36 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
-from pydantic import SecretStr
 
 from rag_app.cli.main import main
 from rag_app.core.settings import RagSettings
 from rag_app.main import guarded_by
-from service_kit.errors import Unauthorized
-from service_kit.failures import render
-from service_kit.keys import KeyGuard
 from tests.support.cli import Cli
 from tests.support.fake_rag import FakeRag
+from tests.support.guarded import KEY, guard
 from tests.support.live import live
 
-KEY = "ca-planted-7391"
-
 COMMANDS = [["search", "x"], ["ask", "x"], ["generate", "x"], ["repos"], ["repos", "sync", "flask"], ["index", "."]]
-
-
-def guard(app: FastAPI) -> FastAPI:
-    """The app behind the key of rag_app, by its own rules."""
-
-    def refuse(error: Unauthorized) -> object:
-        async def answer(scope: object, receive: object, send: object) -> None:
-            await render("/", error)(scope, receive, send)  # type: ignore[arg-type]
-
-        return answer
-
-    guarded = guarded_by(RagSettings(_env_file=None, rag_api_key=SecretStr(KEY)))
-    app.add_middleware(KeyGuard, guarded=guarded, refuse=refuse)  # type: ignore[arg-type]
-    return app
 
 
 @pytest.fixture(autouse=True)
