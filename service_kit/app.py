@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -51,9 +52,27 @@ def create_service(
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, refuse=refuse)
     if guarded is not None:
         app.add_middleware(KeyGuard, guarded=guarded, refuse=refuse)
+        _document(app, guarded)
     app.add_middleware(BrowserGuard, allowed=allowed_hosts, refuse=refuse)
     app.add_middleware(RequestObserver, metrics=metrics, refuse=refuse)
     install_failure_handlers(app, metrics, envelope)
     app.include_router(health_router(readiness, metrics))
     app.include_router(docs_router(name))
     return app
+
+
+def _document(app: FastAPI, guarded: Guarded) -> None:
+    """Say in the OpenAPI document which routes ask for the key, so that /docs offers to send it."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        document.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                if guarded.is_open(path):
+                    operation["security"] = []
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -111,11 +111,21 @@ def _server(url: str) -> list[Finding]:
     try:
         with Server(url) as rag:
             ready = rag.ready()
+            key = _key(rag)
     except Failure as failure:
         say(failure.message)
         return []
     checks = [Finding(**check) for check in ready["checks"]]
-    return [Finding("server", True, f"{url}: {ready['status'].replace('_', ' ')}"), *checks]
+    return [Finding("server", True, f"{url}: {ready['status'].replace('_', ' ')}"), *key, *checks]
+
+
+def _key(rag: Server) -> list[Finding]:
+    """What is to say of the key, where it is not the right one."""
+    try:
+        rag.repositories()
+    except Failure as failure:
+        return [Finding("key", False, failure.message)] if failure.code == "unauthorized" else []
+    return []
 
 
 def _ports(rag: RagSettings, stack: StackSettings) -> list[Finding]:

@@ -13,6 +13,14 @@ class RagSettings(ServiceSettings):
 
     rag_host: str = Field("127.0.0.1", description="Address to listen on.")
     rag_port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    rag_api_key: SecretStr | None = Field(
+        None,
+        description="Bearer token that every caller must send. Unset: on loopback none, beyond it one in "
+        "DATA_DIR/api_key, which the server makes and `code-assistant key` prints. Commands send it too.",
+    )
+    rag_api_key_file: Path | None = Field(
+        None, description="A file that holds it, in place of RAG_API_KEY; an empty one holds none."
+    )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("code-assistant"),
         description="Folder for the manifest, the embedding cache and cloned repositories.",
