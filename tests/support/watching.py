@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_service.core.secrets import read_secret
-from llm_service.core.watched import ReadFile, Watched
+from llm_service.core.watched import Watched
+from service_kit.secrets import ReadFile, read_secret
 
 SETTING = "LLM_TEST_FILE"
 

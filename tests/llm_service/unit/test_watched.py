@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_service.core.watched import ReadFile, Watched
+from llm_service.core.watched import Watched
+from service_kit.secrets import ReadFile
 from tests.support.watching import SETTING, delete, until, watched, words_of, write
 
 

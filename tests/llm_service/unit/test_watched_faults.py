@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_service.core.secrets import MAX_SECRET_BYTES, read_secret
+from service_kit.secrets import MAX_SECRET_BYTES, read_secret
 from tests.support.watching import SETTING, delete, until, watched, write
 
 
