@@ -100,7 +100,8 @@ def test_each_service_s_requirements_hold_what_it_imports_at_the_versions_that_a
         for requirement in needs_of(service):
             assert name_of(requirement) in pinned, f"make requirements: {service} lacks {requirement}"
         for name, version in pinned.items():
-            assert tested[name] == version, (service, name)
+            # pip freeze, and so constraints.txt, leaves out what packages are built with.
+            assert name == "setuptools" or tested[name] == version, (service, name)
 
 
 def _lines(path: Path) -> list[str]:
