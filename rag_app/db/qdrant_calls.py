@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
@@ -41,13 +42,19 @@ class Qdrant:
             headers={"api-key": key} if key else {},
         )
         self.rest = self._http if client is None else None
-        self.client = client or AsyncQdrantClient(
-            url=self.address,
-            api_key=key,
-            timeout=math.ceil(self._deadline_s),
-            check_compatibility=False,  # it would call the server from the constructor
-            event_hooks={"request": [_named_request]},
-        )
+        self.client = client or self._connect(key)
+
+    def _connect(self, key: str | None) -> AsyncQdrantClient:
+        with warnings.catch_warnings():
+            # Qdrant is spoken to by http, on this machine or in its own network: the way is the operator's choice.
+            warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+            return AsyncQdrantClient(
+                url=self.address,
+                api_key=key,
+                timeout=math.ceil(self._deadline_s),
+                check_compatibility=False,  # it would call the server from the constructor
+                event_hooks={"request": [_named_request]},
+            )
 
     async def close(self) -> None:
         """Close the connections."""
