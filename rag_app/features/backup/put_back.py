@@ -103,12 +103,16 @@ class PuttingBack:
     async def _staged(self, backup: Backup) -> AsyncIterator[Path]:
         """The backup's manifest as a file of its own, brought to this program's schema."""
         staged = self._data / _STAGED
+        self._unstage()  # the log of one that was killed would be applied to another file
         try:
             await in_thread(self._stage, staged)
             yield staged
         finally:
-            for path in self._data.glob("restore*.sqlite*"):  # its log and the copy that migrating left, too
-                path.unlink(missing_ok=True)
+            self._unstage()
+
+    def _unstage(self) -> None:
+        for path in self._data.glob("restore*.sqlite*"):  # its log and the copy that migrating left, too
+            path.unlink(missing_ok=True)
 
     def _stage(self, staged: Path) -> None:
         decompress(self._folder / MANIFEST, staged)

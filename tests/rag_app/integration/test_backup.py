@@ -308,6 +308,58 @@ async def test_while_a_restore_works_nothing_is_registered_deleted_or_indexed(
     assert (await indexer.index(name="project"))[1].state == "succeeded"
 
 
+async def test_a_restore_that_ends_between_its_last_two_steps_is_ended_by_a_second_run(
+    indexer: Indexer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alias is led to the new points, the manifest is still the old one, and the process is gone."""
+    await service_of(indexer).back_up(tmp_path / "backup")
+    before = await everything(indexer)
+    old(indexer.root / "later.py", "def later():\n    return 1\n")
+    await indexer.index(name="project")
+
+    def killed(target: Path, source: Path) -> None:
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rag_app.features.backup.put_back.replace_content", killed)
+        with pytest.raises(SystemExit):
+            await service_of(indexer).restore(tmp_path / "backup", replace=True)
+    assert (indexer.settings.data_dir / "restore.json").exists()
+    await service_of(indexer).restore(tmp_path / "backup")  # goes on, and so asks for no --replace
+    assert await everything(indexer) == before
+    assert len((await indexer.store._client.get_collections()).collections) == 1
+    with pytest.raises(Conflict, match="give --replace"):
+        await service_of(indexer).restore(tmp_path / "backup")
+
+
+async def test_a_restore_killed_when_all_was_done_but_the_tidying_undoes_nothing_later(
+    indexer: Indexer, tmp_path: Path
+) -> None:
+    await service_of(indexer).back_up(tmp_path / "backup")
+    notes = indexer.settings.data_dir / "restore.json"
+    from rag_app.features.backup import put_back
+
+    kept: list[bytes] = []
+    switch = put_back.PuttingBack._switch
+
+    async def remember(self: Any, journal: Any, staged: Path) -> None:
+        await switch(self, journal, staged)
+        kept.append(notes.read_bytes())
+
+    put_back.PuttingBack._switch = remember  # type: ignore[method-assign]
+    try:
+        await service_of(indexer).restore(tmp_path / "backup", replace=True)
+    finally:
+        put_back.PuttingBack._switch = switch  # type: ignore[method-assign]
+    notes.write_bytes(kept[0])
+    old(indexer.root / "later.py", "def later():\n    return 1\n")
+    await indexer.index(name="project")
+    with pytest.raises(Conflict, match="give --replace"):
+        await service_of(indexer).restore(tmp_path / "backup")
+    repository = indexer.manifest.repositories(indexer.manifest.all_ids())[0]
+    assert "later.py" in {chunk.span.path for chunk in await indexer.chunks(repository.id)}
+
+
 async def test_a_full_disk_is_said_in_words_and_leaves_nothing(
     indexer: Indexer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
