@@ -318,11 +318,11 @@ async def test_a_restore_that_ends_between_its_last_two_steps_is_ended_by_a_seco
     await indexer.index(name="project")
 
     def killed(target: Path, source: Path) -> None:
-        raise SystemExit("killed")
+        raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
         patched.setattr("rag_app.features.backup.put_back.replace_content", killed)
-        with pytest.raises(SystemExit):
+        with pytest.raises(RuntimeError):
             await service_of(indexer).restore(tmp_path / "backup", replace=True)
     assert (indexer.settings.data_dir / "restore.json").exists()
     await service_of(indexer).restore(tmp_path / "backup")  # goes on, and so asks for no --replace
