@@ -239,4 +239,4 @@ class _Told:
             self._bar.update(self._task, completed=done, total=max(total, 1))
         elif time.monotonic() - self._told_at >= PLAIN_LINE_EVERY_S:
             self._told_at = time.monotonic()
-            self._out.print(f"{what}: {done:,} of {total:,}", markup=False)
+            self._out.print(f"{what}: {done:,} of {total:,}" if total > 1 else what, markup=False)

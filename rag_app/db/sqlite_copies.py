@@ -49,11 +49,13 @@ def replace_content(target: Path, source: Path) -> None:
 
 
 def version_of(path: Path) -> int:
-    """The schema version of a database; Conflict where the file is none or is damaged."""
+    """The schema version of a database; Conflict where it is none or is damaged, Unavailable where it is not read."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as reader:
             told = reader.execute("PRAGMA quick_check").fetchone()[0]
             version: int = reader.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.OperationalError as exc:
+        raise Unavailable(f"cannot read {path}: {exc}") from exc
     except sqlite3.Error as exc:
         raise Conflict(f"{path} is no sound database: {exc}") from exc
     if told != "ok":

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +109,8 @@ def _told(folder: Path) -> Iterator[None]:
         if folder.exists():
             free = f"; {shutil.disk_usage(folder).free / 1e6:,.0f} MB are free"
         raise Unavailable(f"cannot write or read {place}: {exc.strerror or exc}{free}") from exc
+    except sqlite3.Error as exc:
+        raise Unavailable(f"cannot write or read {folder}: {exc}; see that the disk has room") from exc
 
 
 def _note(settings: RagSettings, folder: Path, backup: Backup) -> None:

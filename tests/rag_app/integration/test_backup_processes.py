@@ -159,6 +159,28 @@ def test_without_qdrant_a_backup_says_where_it_was_looked_for_and_leaves_nothing
     assert not (tmp_path / "backup").exists()
 
 
+LIMITED = """
+import resource, sys
+from rag_app.cli.main import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("limit", [100_000, 400_000])
+async def test_where_a_file_cannot_grow_the_backup_says_so_and_leaves_nothing(store: Stack, limit: int) -> None:
+    """The kernel refuses to write past a size, as it does on a full disk: in SQLite's files, then in a part's."""
+    place = place_of(store)
+    await place.fill(2500)
+    command = [sys.executable, "-c", LIMITED, str(limit), "backup", str(store.folder / "backup")]
+    failed = await asyncio.to_thread(_ended, store, command)
+    assert failed.returncode == 1, failed.stderr
+    assert "cannot " in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not (store.folder / "backup").exists()
+    await place.qdrant.close()
+
+
 async def test_a_terminal_sees_progress_and_a_pipe_sees_one_line(store: Stack) -> None:
     place = place_of(store)
     await place.fill(300)
@@ -168,6 +190,11 @@ async def test_a_terminal_sees_progress_and_a_pipe_sees_one_line(store: Stack) -
     assert piped.stdout == ""
     assert await asyncio.to_thread(_on_a_terminal, store, "backup", str(store.folder / "two")) > 0
     await place.qdrant.close()
+
+
+def _ended(stack: Stack, command: list[str]) -> subprocess.CompletedProcess[str]:
+    piped = subprocess.PIPE
+    return subprocess.run(command, env=stack.env, cwd=stack.folder, stdout=piped, stderr=piped, text=True, check=False)
 
 
 def _on_a_terminal(stack: Stack, *words: str) -> int:
