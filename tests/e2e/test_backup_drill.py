@@ -60,8 +60,8 @@ def test_after_losing_everything_a_restore_brings_the_same_hits_in_the_same_orde
     assert restored.returncode == 0, restored.stderr
     assert json.loads(restored.stdout)["chunks"] == told["chunks"]
     after = [_search(drill, query, scope) for query in queries]
-    assert [[hit for hit, _ in hits] for hits in after] == [[hit for hit, _ in hits] for hits in before]
-    for now, then in zip(after, before, strict=True):
+    for query, now, then in zip(queries, after, before, strict=True):
+        assert [hit for hit, _ in now] == [hit for hit, _ in then], (query, now, then)
         # Bit for bit but for the service's own sums, whose order may change by its batches.
         assert [score for _, score in now] == pytest.approx([score for _, score in then], abs=1e-6)
 
