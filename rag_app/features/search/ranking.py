@@ -193,5 +193,5 @@ def _name_score(chunk: Chunk, name: str) -> float:
     return 0.8 * len(name) / len(min(starts, key=len)) if starts else 0.0
 
 
-def _place(chunk: Chunk) -> tuple[str, str, int]:
-    return chunk.repository, chunk.span.path, chunk.span.start_line
+def _place(chunk: Chunk) -> tuple[str, str, int, str]:
+    return chunk.repository, chunk.span.path, chunk.span.start_line, chunk.id
