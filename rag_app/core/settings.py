@@ -1,6 +1,7 @@
 """Every setting of rag_app. `.env.example` documents them by these names, and a test holds the two together."""
 
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr
@@ -8,11 +9,18 @@ from pydantic import Field, SecretStr
 from service_kit.settings import ServiceSettings
 
 
+# What a process does: answer and index, answer only, or index only.
+Role = Literal["all", "api", "indexer"]
+
+
 class RagSettings(ServiceSettings):
     """Settings of the RAG server (:8000)."""
 
     rag_host: str = Field("127.0.0.1", description="Address to listen on.")
     rag_port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    rag_role: Role = Field(
+        "all", description="all; api: answers and never indexes, a replica; indexer: indexes what api processes ask for."
+    )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("code-assistant"),
         description="Folder for the manifest, the embedding cache and cloned repositories.",
