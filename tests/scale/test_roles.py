@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,49 +20,64 @@ INDEXERS = ("indexer-1", "indexer-2")
 FILES = 60
 
 
-@pytest.fixture
-def scaled(tmp_path: Path) -> Iterator[Replicas]:
-    with replicas(tmp_path) as running:
-        for name in INDEXERS:
-            running.start(name, "indexer")
-        for name in APIS:
-            running.start(name, "api")
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
+    with replicas(tmp_path_factory.mktemp("scaled")) as running:
         yield running
 
 
-def make_repository(folder: Path, files: int = FILES) -> Path:
+@pytest.fixture
+def scaled(processes: Replicas) -> Iterator[Replicas]:
+    """All five alive, nothing indexed; a start costs 4 CPU-seconds, so that tests share them."""
+    processes.start("indexer", *(name for name in INDEXERS if not processes.has(name)))
+    processes.start("api", *(name for name in APIS if not processes.has(name)))
+    yield processes
+    processes.gate.passes = None
+    until(lambda: forgotten(processes), "every repository is deleted")
+
+
+def forgotten(scaled: Replicas) -> bool:
+    """Delete what a test has indexed; False while a job of it runs."""
+    listed = scaled.call("api-1", "GET", "/v1/repositories").json()["repositories"]
+    for one in listed:
+        scaled.call("api-1", "DELETE", f"/v1/repositories/{one['id']}")
+    return not listed
+
+
+def make_repository(root: Path, files: int = FILES) -> Path:
+    """A new folder with functions that take locks of shelves."""
+    room = len(list(root.iterdir()))  # in the text, too: what was embedded once is not embedded again
+    folder = root / f"shelves-{room}"
     folder.mkdir()
     for number in range(files):
-        text = f'def take_{number}(lock):\n    """Take the lock of shelf {number}."""\n    return lock.take({number})\n'
+        text = f'def take_{number}(lock):\n    """Take the lock of shelf {number} in room {room}."""\n    return lock.take({number})\n'
         (folder / f"shelf_{number}.py").write_text(text * 3)
     return folder
 
 
 def lease(scaled: Replicas) -> tuple[str, float]:
-    """(the number of the process that holds the lease, when it would run out)."""
-    with sqlite3.connect(scaled.root.parent / "data" / "manifest.sqlite") as connection:
-        holder, expires_at = connection.execute("SELECT holder, expires_at FROM leases").fetchone()
-    mark = scaled.root.parent / "data" / "indexers" / holder.partition("/")[2]
-    return mark.read_text().split()[1], expires_at
+    """(the name of the indexer that holds the lease, "" where none that runs does; when it would run out)."""
+    data = scaled.root.parent / "data"
+    with closing(sqlite3.connect(data / "manifest.sqlite")) as connection:
+        row = connection.execute("SELECT holder, expires_at FROM leases").fetchone()
+    mark = data / "indexers" / row[0].partition("/")[2] if row else data
+    if not mark.is_file():
+        return "", 0.0
+    number = mark.read_text().split()[1]
+    return next((n for n in INDEXERS if scaled.has(n) and str(scaled.process(n).pid) == number), ""), row[1]
 
 
 def leased(scaled: Replicas) -> str:
-    """The name of the indexer that holds the lease."""
-    until(lambda: is_leased(scaled), "an indexer has the lease")
-    number, _ = lease(scaled)
-    return next(name for name in INDEXERS if str(scaled.process(name).pid) == number)
-
-
-def is_leased(scaled: Replicas) -> bool:
-    with sqlite3.connect(scaled.root.parent / "data" / "manifest.sqlite") as connection:
-        return connection.execute("SELECT 1 FROM leases").fetchone() is not None
+    """The name of the indexer that holds the lease, once one does."""
+    until(lambda: lease(scaled)[0] != "", "an indexer has the lease")
+    return lease(scaled)[0]
 
 
 def begun(scaled: Replicas, passes: int) -> dict[str, Any]:
     """A job that has `passes` batches of vectors and waits for the next one."""
     scaled.gate.passes = passes
-    accepted = scaled.register("api-1", make_repository(scaled.root / "shelves", files=400))
-    until(lambda: scaled.gate.passes == 0 and scaled.gate.waiting > 0, "the job waits for vectors")
+    accepted = scaled.register("api-1", make_repository(scaled.root, files=400))
+    until(lambda: scaled.gate.passes == 0 and scaled.gate.held > 0, "the job waits for vectors")
     return accepted
 
 
@@ -79,7 +95,8 @@ def points(scaled: Replicas) -> int:
 
 
 def test_what_is_asked_of_one_replica_is_seen_by_all(scaled: Replicas) -> None:
-    accepted = scaled.register("api-1", make_repository(scaled.root / "shelves"))
+    folder = make_repository(scaled.root)
+    accepted = scaled.register("api-1", folder)
     job, repository = accepted["job"]["id"], accepted["repository"]["id"]
     for name in APIS[1:]:  # each of them streams the job that the first one took
         with httpx.stream("GET", f"{scaled.urls[name]}/v1/jobs/{job}/events", timeout=60) as stream:
@@ -94,7 +111,7 @@ def test_what_is_asked_of_one_replica_is_seen_by_all(scaled: Replicas) -> None:
         assert first == second == third
 
     # Changed through the second, seen by the third; deleted through the third, gone from all.
-    (scaled.root / "shelves" / "new.py").write_text("def zanzibar():\n    return 1\n")
+    (folder / "new.py").write_text("def zanzibar():\n    return 1\n")
     synced = scaled.call("api-2", "POST", f"/v1/repositories/{repository}/sync").json()
     assert scaled.finished("api-3", synced["job"]["id"])["state"] == "succeeded"
     assert search(scaled, "api-3", "zanzibar")[0]["path"] == "new.py"
@@ -106,19 +123,19 @@ def test_what_is_asked_of_one_replica_is_seen_by_all(scaled: Replicas) -> None:
 
 
 def test_a_replica_never_indexes_and_tells_where_nobody_does(scaled: Replicas) -> None:
-    until(lambda: is_leased(scaled), "an indexer has the lease")
+    assert leased(scaled)
     assert check(scaled, "api-1", "indexer")["ok"]
     for name in INDEXERS:
         scaled.stack.stop(name)
-    accepted = scaled.register("api-1", make_repository(scaled.root / "shelves"))
+    accepted = scaled.register("api-1", make_repository(scaled.root))
     told = check(scaled, "api-2", "indexer")
     assert (told["ok"], told["required"]) == (False, False)
     assert "RAG_ROLE=indexer" in told["detail"]
     time.sleep(3)  # three of the looks that an indexer takes: a second is what it waits for a job
     assert scaled.call("api-3", "GET", f"/v1/jobs/{accepted['job']['id']}").json()["state"] == "queued"
-    assert not is_leased(scaled)
+    assert lease(scaled) == ("", 0.0)
 
-    scaled.start("indexer-1", "indexer")
+    scaled.start("indexer", "indexer-1")
     assert scaled.finished("api-2", accepted["job"]["id"])["state"] == "succeeded"
 
 
@@ -145,7 +162,8 @@ def test_the_leased_indexer_is_killed_in_mid_job_and_the_other_ends_it_right(sca
     dead = leased(scaled)
     _, would_run_out_at = lease(scaled)
     scaled.kill(dead)
-    until(lambda: leased(scaled) != dead, "the other has the lease")
+    other = next(name for name in INDEXERS if name != dead)
+    until(lambda: lease(scaled)[0] == other, "the other has the lease")
     assert time.time() < would_run_out_at  # the dead one's time was not waited for
     scaled.gate.passes = None
     done = scaled.finished("api-2", accepted["job"]["id"])
@@ -161,7 +179,7 @@ def test_an_indexer_that_hangs_loses_the_lease_and_leaves_the_job_alone_when_it_
     hung = leased(scaled)
     scaled.process(hung).send_signal(signal.SIGSTOP)
     other = next(name for name in INDEXERS if name != hung)
-    until(lambda: leased(scaled) == other, "the other has the lease", limit_s=LASTING_S + 45)
+    until(lambda: lease(scaled)[0] == other, "the other has the lease", limit_s=LASTING_S + 45)
     scaled.process(hung).send_signal(signal.SIGCONT)
     scaled.gate.passes = None
     done = scaled.finished("api-1", accepted["job"]["id"])
