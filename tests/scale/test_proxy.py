@@ -1,12 +1,13 @@
 """The stack's own proxy before real replicas: a replica dies and no search fails, streams flow, refusals are in words."""
 
+import signal
 import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,9 +17,10 @@ from rag_app.core.settings import RagSettings
 from service_kit.protocol import HEAD_TIMEOUT_S
 from tests.scale.test_roles import make_repository
 from tests.support.dripping_llm import DrippingLlm
-from tests.support.live import live
+from tests.support.live import free_port, live
 from tests.support.nginx import CONFIG, Proxy, proxied
 from tests.support.replicas import Replicas, replicas, until
+from tests.support.stack import Stack, environment
 
 APIS = ("api-1", "api-2", "api-3")
 QUERY = {"query": "the lock of shelf 7", "limit": 5}
@@ -123,11 +125,11 @@ def test_a_question_in_the_work_of_a_replica_that_is_killed_is_not_asked_twice(b
             timeout=60,
         )
         until(lambda: behind.gate.held > 0, "the question waits for its vector")
-        held = behind.gate.held
         for name in APIS:
             behind.kill(name)
         answer = asked.result()
-    assert held == behind.gate.held == 1
+        until(lambda: len(proxy.lines()) == 1, "it is logged")
+    assert "," not in proxy.lines()[0]["upstream"]
     assert (answer.status_code, answer.headers["retry-after"], answer.headers["x-request-id"]) == (503, "1", "mine-7")
     assert answer.json()["error"].items() >= {"code": "unavailable", "request_id": "mine-7"}.items()
     nobody = search(proxy)
@@ -169,7 +171,11 @@ def test_request_ids_pass_and_are_made_where_they_are_missing_or_odd(proxy: Prox
     for odd in ({}, {"x-request-id": 'a"b'}, {"x-request-id": "x" * 129}):
         made = httpx.get(f"{proxy.rag}/healthz", headers=odd).headers["x-request-id"]
         assert len(made) == 32
-        until(lambda made=made: made in {line["request_id"] for line in proxy.lines()}, f"{made} is logged")
+        until(partial(is_logged, proxy, made), f"{made} is logged")
+
+
+def is_logged(proxy: Proxy, request_id: str) -> bool:
+    return request_id in {line["request_id"] for line in proxy.lines()}
 
 
 @pytest.mark.parametrize("over", [0, 1])
@@ -214,7 +220,50 @@ def test_sizes_and_times_are_those_of_the_services() -> None:
     assert max(kept) < HEAD_TIMEOUT_S
 
 
-def vectors(proxy: Proxy, text: str) -> Any:
-    answer = httpx.post(f"{proxy.embedding}/embed", json={"inputs": [text]}, timeout=60)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+@pytest.fixture
+def models(tmp_path: Path) -> Iterator[Stack]:
+    """Two embedding services of the default model, as processes; the second one is named `second`."""
+    stack = Stack(tmp_path, environment(tmp_path, {}))
+    try:
+        stack.start("embedding_service")
+        stack.wait_for("EMBEDDING_PORT")  # it writes the model's graph, which the other one reads
+        first = stack.processes.pop("embedding_service")
+        stack.env["SECOND_PORT"] = stack.env["EMBEDDING_PORT"]
+        stack.env["EMBEDDING_PORT"] = str(free_port())
+        stack.start("embedding_service")
+        stack.processes["second"] = first
+        stack.wait_for("EMBEDDING_PORT")
+        yield stack
+    finally:
+        for service in list(stack.processes):
+            stack.stop(service)
+
+
+def test_an_embedding_server_that_is_killed_is_not_seen_by_who_asks_for_vectors(models: Stack, tmp_path: Path) -> None:
+    ports = [models.env["EMBEDDING_PORT"], models.env["SECOND_PORT"]]
+    with proxied(tmp_path / "nginx", [1], list(map(int, ports))) as proxy, ThreadPoolExecutor(3) as pool:
+        answers: list[httpx.Response] = []
+        is_over = threading.Event()
+
+        def ask() -> None:
+            while not is_over.is_set():
+                body = {"inputs": [f"take the lock of shelf {len(answers)}"] * 8}
+                answers.append(httpx.post(f"{proxy.embedding}/embed", json=body, timeout=60))
+
+        asking = [pool.submit(ask) for _ in range(3)]
+        try:
+            until(lambda: {line["upstream"][-len(ports[0]) :] for line in proxy.lines()} >= set(ports), "both answer")
+            models.stop("second", signal.SIGKILL)
+            wanted = len(answers) + 60
+            until(lambda: len(answers) >= wanted, "60 more")
+        finally:
+            is_over.set()
+        for one in asking:
+            one.result()
+        assert Counter(answer.status_code for answer in answers) == {200: len(answers)}
+        models.stop("embedding_service", signal.SIGKILL)
+        nobody = httpx.post(f"{proxy.embedding}/embed", json={"inputs": ["a"]}, timeout=60)
+        assert (nobody.status_code, nobody.json()["error_type"], nobody.headers["retry-after"]) == (503, "Unhealthy", "1")
+        over = b'{"inputs": ["' + b"a" * EmbeddingSettings.model_fields["payload_limit"].default + b'"]}'
+        refused = httpx.post(f"{proxy.embedding}/embed", content=over, headers={"content-type": "application/json"})
+        assert (refused.status_code, refused.json()["error_type"]) == (413, "Validation")

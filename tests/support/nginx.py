@@ -1,6 +1,6 @@
 """The stack's own nginx.conf run by an nginx of this machine, with other addresses. Run by `python -m`, gets one.
 
-NGINX names the program, else it is the one on PATH, at the usual place, or Debian's, unpacked beside the environment:
+NGINX_PROGRAM names it (NGINX is a variable of nginx itself), else it is the one on PATH, at the usual place, or Debian's, unpacked beside the environment:
 its package would start a server on port 80.
 """
 
@@ -24,13 +24,13 @@ CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "nginx"
 UNPACKED = Path(sys.prefix) / "nginx" / "usr" / "sbin" / "nginx"
 ADVICE = (
     "the proxy's tests need nginx: install one (Debian: `sudo apt-get install nginx`; Mac: `brew install nginx`), "
-    "or set NGINX to its program"
+    "or set NGINX_PROGRAM to it"
 )
 
 
 def find_nginx() -> str | None:
     """The path of an nginx, or None."""
-    named = os.environ.get("NGINX")
+    named = os.environ.get("NGINX_PROGRAM")
     if named:
         return named if Path(named).is_file() else None
     places = [shutil.which("nginx"), "/usr/sbin/nginx", str(UNPACKED)]
