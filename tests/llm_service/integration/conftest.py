@@ -10,6 +10,7 @@ import orjson
 import pytest
 from starlette.types import ASGIApp
 
+from llm_service.providers import breaker
 from tests.llm_service.wire import close_sdks, post
 from tests.support.live import free_port, live
 
@@ -23,6 +24,13 @@ def saying(word: str) -> dict[str, Any]:
         "model": "m",
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
     }
+
+
+@pytest.fixture
+def rests_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that failed is asked again after a minute, not a second: what is seen of its rest is seen in time."""
+    monkeypatch.setattr(breaker, "OPEN_S", 60.0)
+    monkeypatch.setattr(breaker, "MAX_OPEN_S", 60.0)
 
 
 @pytest.fixture(autouse=True)

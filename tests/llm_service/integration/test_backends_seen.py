@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.llm_service.conftest import Start
 from tests.llm_service.integration.conftest import Serve, checks, get, nobody, saying, table, write
@@ -12,6 +13,7 @@ from tests.support.scripted_llm import ScriptedLlm
 from tests.support.unruly_llm import UnrulyLlm, answer, die
 
 
+@pytest.mark.usefixtures("rests_long")
 async def test_readyz_says_of_each_backend_whether_it_is_usable_and_why_not(
     start: Start, serve: Serve, file: Path
 ) -> None:

@@ -140,6 +140,7 @@ async def test_a_failure_is_counted_by_its_word_at_the_backend_that_failed(
     assert seen.value("llm_requests_total") == 1
 
 
+@pytest.mark.usefixtures("rests_long")
 async def test_retries_are_counted_by_what_failed_and_the_breaker_is_shown(start: Start) -> None:
     url = start(UnrulyLlm([answer(500, {}), answer(500, {}), answer(200, COMPLETION), answer(500, {})]))
     await post(url)

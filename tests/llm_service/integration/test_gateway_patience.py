@@ -125,7 +125,7 @@ async def test_who_never_reads_and_never_leaves_is_hung_up_on(play: Any) -> None
         # Keep-alive is 5 s, after which an answer that is through is closed.
         await until(lambda: not server.server_state.connections, what="the connection closed")
         await until(lambda: not server.server_state.tasks, what="its task ended")
-        assert upstream.active == 0
+        await until(lambda: upstream.active == 0)
         assert (await settled(url)).value("llm_requests_in_work") == 0
         writer.transport.abort()
 
