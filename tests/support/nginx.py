@@ -69,9 +69,16 @@ def servers(name: str, ports: Sequence[int]) -> str:
 
 @contextmanager
 def proxied(
-    folder: Path, rag: Sequence[int], embedding: Sequence[int], changes: Mapping[str, str] | None = None
+    folder: Path,
+    rag: Sequence[int],
+    embedding: Sequence[int],
+    changes: Mapping[str, str] | None = None,
+    files: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[Proxy]:
-    """nginx over these ports, by the stack's own file; only addresses differ, and what `changes` says."""
+    """nginx over these ports, by the stack's own file; only addresses differ, and what `changes` says.
+
+    files: changes of the files that name the servers, in place of ports.
+    """
     program = find_nginx()
     assert program is not None, ADVICE
     folder.mkdir()
@@ -87,6 +94,8 @@ def proxied(
     (folder / "nginx.conf").write_text(replaced(text, {**addresses, **(changes or {})}))
     for name, those in (("rag", rag), ("embedding", embedding)):
         (folder / f"{name}-servers.conf").write_text(servers(name, those))
+    for name, other in (files or {}).items():
+        (folder / name).write_text(replaced((CONFIG / name).read_text(), other))
     with (folder / "error.log").open("ab") as log:
         command = [program, "-p", f"{folder}/", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
