@@ -37,7 +37,9 @@ def sizes(qdrant_url: str, collection: str, data_dir: Path) -> Sizes:
         offset: Any = None
         while True:
             body = {"limit": _PAGE, "offset": offset, "with_payload": True, "with_vector": ["sparse"]}
-            page = client.post(f"/collections/{collection}/points/scroll", json=body).raise_for_status().json()["result"]
+            page = (
+                client.post(f"/collections/{collection}/points/scroll", json=body).raise_for_status().json()["result"]
+            )
             for point in page["points"]:
                 chunks += 1
                 text += len(point["payload"]["text"].encode())
@@ -56,8 +58,9 @@ def sizes(qdrant_url: str, collection: str, data_dir: Path) -> Sizes:
         keyword_values=values / chunks,
         nonzeros=nonzeros / chunks,
         store=on_disk(data_dir / "vector_db") / chunks,
-        manifest=sum(on_disk(path) for path in data_dir.glob("manifest.sqlite*")) / chunks,
-        cache=sum(on_disk(path) for path in data_dir.glob("embeddings.sqlite*")) / chunks,
+        # Without the write-ahead logs: they keep the size that they once had, and do not grow with the index.
+        manifest=on_disk(data_dir / "manifest.sqlite") / chunks,
+        cache=on_disk(data_dir / "embeddings.sqlite") / chunks,
     )
 
 

@@ -63,10 +63,11 @@ def disk(part: Measured, layout: Layout, dim: int = DIM) -> float:
 
 
 def plan(part: Measured, layout: Layout) -> Plan:
-    """What this many chunks take. vector_db is one process on one node, whose size on disk was measured."""
+    """What this many chunks take. vector_db is one process that maps its files, whose size was measured."""
     of_memory = layout.chunks * layout.copies * memory(part, layout)
     if layout.store == "vector_db":
-        of_disk, nodes, shards = layout.chunks * part.store, 1, 1
+        of_memory = of_disk = layout.chunks * part.store
+        nodes = shards = 1
     else:
         of_disk = layout.chunks * layout.copies * disk(part, layout) * DISK_SPARE
         nodes = max(layout.copies, math.ceil(of_memory / (NODE_GIB * GIB * NODE_SHARE)))

@@ -18,7 +18,8 @@ class RagSettings(ServiceSettings):
     rag_host: str = Field("127.0.0.1", description="Address to listen on.")
     rag_port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     rag_role: Role = Field(
-        "all", description="all; api: answers and never indexes, a replica; indexer: indexes what api processes ask for."
+        "all",
+        description="all; api: answers and never indexes, a replica; indexer: indexes what api processes ask for.",
     )
     rag_api_key: SecretStr | None = Field(
         None,
@@ -67,7 +68,9 @@ class RagSettings(ServiceSettings):
     )
     qdrant_timeout_s: float = Field(30.0, gt=0, description="Deadline of one call to Qdrant.")
     qdrant_shards: int | None = Field(
-        None, ge=1, description="Shards of a new collection; none: Qdrant's choice, one a node. A server of Qdrant only."
+        None,
+        ge=1,
+        description="Shards of a new collection; none: Qdrant's choice, one a node. A server of Qdrant only.",
     )
     qdrant_replicas: int | None = Field(
         None, ge=1, description="Copies of each shard of a new collection, on nodes of their own."
@@ -82,15 +85,21 @@ class RagSettings(ServiceSettings):
         None, description="A number of copies, majority, quorum or all: how many must agree on what is read; none: one."
     )
     qdrant_quantization: Literal["int8", "binary"] | None = Field(
-        None, description="int8 (a quarter of the memory) or binary (a 32nd): vectors of a new collection are searched so."
+        None,
+        description="int8 (a quarter of the memory) or binary (a 32nd): vectors of a new collection are searched so.",
     )
     qdrant_oversampling: float = Field(
-        2.0, ge=1, description="With quantised vectors: how many times the wanted candidates are ranked by the originals."
+        2.0,
+        ge=1,
+        description="With quantised vectors: how many times the wanted candidates are ranked by the originals.",
     )
     qdrant_vectors_on_disk: bool | None = Field(
-        None, description="Whether a new collection reads whole vectors from disk; with quantised ones that costs little."
+        None,
+        description="Whether a new collection reads whole vectors from disk; with quantised ones that costs little.",
     )
-    qdrant_payload_on_disk: bool | None = Field(None, description="The same for payloads; none: Qdrant's default, true.")
+    qdrant_payload_on_disk: bool | None = Field(
+        None, description="The same for payloads; none: Qdrant's default, true."
+    )
     qdrant_hnsw_m: int | None = Field(
         None, ge=0, description="Links a vector in the graph of a new collection; none: Qdrant's 16."
     )

@@ -61,7 +61,9 @@ class ChunkStore:
         self._writes, self._reads = write_options(settings), read_options(settings)
         self._dense_search = dense_search(settings)
         consistency = settings.qdrant_read_consistency
-        self._routes = SearchRoutes(self._http, self._alias, self._dense_search, consistency) if client is None else None
+        self._routes = (
+            SearchRoutes(self._http, self._alias, self._dense_search, consistency) if client is None else None
+        )
         self._client = client or self._connect(key)
         self._checked: str | None = None
 
@@ -175,7 +177,9 @@ class ChunkStore:
         if self._routes is not None:
             chunks = await self._routes.retrieve(ids)
         else:
-            points = await self._call(self._client.retrieve, self._alias, ids=list(ids), with_payload=True, **self._reads)
+            points = await self._call(
+                self._client.retrieve, self._alias, ids=list(ids), with_payload=True, **self._reads
+            )
             chunks = [chunk_of(point.id, point.payload) for point in points]
         found = {chunk.id: chunk for chunk in chunks}
         return [found[i] for i in ids if i in found and found[i].repository in scope]

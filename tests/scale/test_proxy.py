@@ -1,4 +1,4 @@
-"""The stack's own proxy before real replicas: a replica dies and no search fails, streams flow, refusals are in words."""
+"""The stack's own proxy before real replicas: one dies and no search fails, streams flow, refusals are in words."""
 
 import signal
 import socket
@@ -195,7 +195,10 @@ def test_metrics_are_asked_of_each_replica_and_not_of_a_chance_one(proxy: Proxy)
 
 def test_a_replica_that_does_not_answer_in_time_is_told_as_timeout(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says a word
-        shorter = {"proxy_read_timeout 240s;": "proxy_read_timeout 1s;", "proxy_read_timeout 90s;": "proxy_read_timeout 1s;"}
+        shorter = {
+            "proxy_read_timeout 240s;": "proxy_read_timeout 1s;",
+            "proxy_read_timeout 90s;": "proxy_read_timeout 1s;",
+        }
         port = silent.getsockname()[1]
         with proxied(tmp_path / "nginx", [port], [port], shorter) as proxy:
             ours = httpx.post(f"{proxy.rag}/v1/ask", json={"question": "?"}, timeout=60)
@@ -263,7 +266,11 @@ def test_an_embedding_server_that_is_killed_is_not_seen_by_who_asks_for_vectors(
         assert Counter(answer.status_code for answer in answers) == {200: len(answers)}
         models.stop("embedding_service", signal.SIGKILL)
         nobody = httpx.post(f"{proxy.embedding}/embed", json={"inputs": ["a"]}, timeout=60)
-        assert (nobody.status_code, nobody.json()["error_type"], nobody.headers["retry-after"]) == (503, "Unhealthy", "1")
+        assert (nobody.status_code, nobody.json()["error_type"], nobody.headers["retry-after"]) == (
+            503,
+            "Unhealthy",
+            "1",
+        )
         over = b'{"inputs": ["' + b"a" * EmbeddingSettings.model_fields["payload_limit"].default + b'"]}'
         refused = httpx.post(f"{proxy.embedding}/embed", content=over, headers={"content-type": "application/json"})
         assert (refused.status_code, refused.json()["error_type"]) == (413, "Validation")

@@ -28,7 +28,8 @@ def has_resolve() -> bool:
 
 
 pytestmark = pytest.mark.skipif(
-    not has_resolve(), reason="this nginx has no `resolve` in an upstream; NGINX_PROGRAM can name one of 1.27.3 or newer"
+    not has_resolve(),
+    reason="this nginx has no `resolve` in an upstream; NGINX_PROGRAM can name one of 1.27.3 or newer",
 )
 
 
@@ -49,7 +50,9 @@ class Names:
             self.asked += 1
             head = asked[:2] + struct.pack(">HHHHH", 0x8180, 1, len(self.addresses), 0, 0)
             record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4)  # an address, for a second
-            self._socket.sendto(head + asked[12:] + b"".join(record + socket.inet_aton(a) for a in self.addresses), caller)
+            self._socket.sendto(
+                head + asked[12:] + b"".join(record + socket.inet_aton(a) for a in self.addresses), caller
+            )
 
 
 @contextmanager

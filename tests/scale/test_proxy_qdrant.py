@@ -35,9 +35,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[ExitStack]]]:
     assert program is not None, ADVICE
     ends = [ExitStack() for _ in range(3)]
     urls = [end.enter_context(live(node(number))) for number, end in enumerate(ends, 1)]
-    addresses = {
-        f"vector-db-{number}:6333 resolve": url.removeprefix("http://") for number, url in enumerate(urls, 1)
-    }
+    addresses = {f"vector-db-{number}:6333 resolve": url.removeprefix("http://") for number, url in enumerate(urls, 1)}
     (tmp_path / "qdrant-servers.conf").write_text(replaced((CONFIG / "qdrant-servers.conf").read_text(), addresses))
     text = replaced((CONFIG / "qdrant.conf").read_text(), {"listen 6333;": f"listen 127.0.0.1:{port};"})
     (tmp_path / "qdrant.conf").write_text(text)

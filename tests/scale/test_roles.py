@@ -50,7 +50,8 @@ def make_repository(root: Path, files: int = FILES) -> Path:
     folder = root / f"shelves-{room}"
     folder.mkdir()
     for number in range(files):
-        text = f'def take_{number}(lock):\n    """Take the lock of shelf {number} in room {room}."""\n    return lock.take({number})\n'
+        doc = f'"""Take the lock of shelf {number} in room {room}."""'
+        text = f"def take_{number}(lock):\n    {doc}\n    return lock.take({number})\n"
         (folder / f"shelf_{number}.py").write_text(text * 3)
     return folder
 

@@ -1,7 +1,7 @@
 """The stack's own nginx.conf run by an nginx of this machine, with other addresses. Run by `python -m`, gets one.
 
-NGINX_PROGRAM names it (NGINX is a variable of nginx itself), else it is the one on PATH, at the usual place, or Debian's, unpacked beside the environment:
-its package would start a server on port 80.
+NGINX_PROGRAM names it (NGINX is a variable of nginx itself), else it is the one on PATH, at the usual place, or
+Debian's, unpacked beside the environment: its package would start a server on port 80.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Several RAG servers of different roles over one data folder, one vector_db and a toy model that a test can hold up."""
+"""Several RAG servers of different roles over one data folder, one vector_db, and a toy model that can be held up."""
 
 import asyncio
 import functools
@@ -36,7 +36,7 @@ class Gate:
             if self.passes:
                 self.passes -= 1
             self.held += 1
-            while self.passes == 0:
+            while self.passes == 0:  # noqa: ASYNC110 - it is opened from another thread
                 await asyncio.sleep(0.02)
             self.held -= 1
         await self._app(scope, receive, send)
@@ -71,7 +71,9 @@ class Replicas:
         env = {**self.stack.env, "RAG_ROLE": role, "RAG_PORT": str(port)}
         with (self.stack.folder / f"{name}.log").open("ab") as log:
             command = [sys.executable, "-m", "rag_app"]
-            self.stack.processes[name] = subprocess.Popen(command, env=env, cwd=self.stack.folder, stdout=log, stderr=log)
+            self.stack.processes[name] = subprocess.Popen(
+                command, env=env, cwd=self.stack.folder, stdout=log, stderr=log
+            )
         self.urls[name] = f"http://127.0.0.1:{port}"
 
     def has(self, name: str) -> bool:

@@ -105,7 +105,9 @@ async def test_a_cluster_gets_its_shards_copies_and_quantised_vectors_at_creatio
     assert dense.quantization_config == models.ScalarQuantization(
         scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
     )
-    _, tenant = next((q, b) for _, p, q, b in recording.asked if p.endswith("index") and b["field_name"] == "repository")
+    _, tenant = next(
+        (q, b) for _, p, q, b in recording.asked if p.endswith("index") and b["field_name"] == "repository"
+    )
     assert tenant["field_schema"]["is_tenant"] is True
 
 

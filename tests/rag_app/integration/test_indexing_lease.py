@@ -29,7 +29,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 ROOT = Path(__file__).resolve().parents[3]
 
 
-
 # A process that takes the lease, says so, and holds it until its input ends; it says no where another has it.
 HOLDER = """
 import os, sys
@@ -106,7 +105,9 @@ def test_containers_that_all_are_process_1_of_one_hostname_know_each_other_apart
             assert take(again) == (1, True)
 
 
-@pytest.mark.parametrize("name", ["elsewhere/{dead}", "{kernel}/../manifest.sqlite", "{kernel}/", "host/1/x", "nonsense"])
+@pytest.mark.parametrize(
+    "name", ["elsewhere/{dead}", "{kernel}/../manifest.sqlite", "{kernel}/", "host/1/x", "nonsense"]
+)
 def test_a_holder_of_another_machine_or_an_unreadable_one_is_waited_for(
     manifest: Manifest, tmp_path: Path, name: str
 ) -> None:
