@@ -13,7 +13,7 @@ def main() -> None:
         settings = RagSettings()
         configure_logging("rag_app", settings.log_level)
         app = create_app(settings)
-    serve(app, settings.rag_host, settings.rag_port, "RAG_PORT")
+    serve(app, settings.rag_host, settings.rag_port, "RAG_PORT", grace_s=settings.shutdown_grace_s)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class ServiceSettings(BaseSettings):
         "",
         description="Names by which browsers and proxies may call the services, separated by commas; '*': any.",
     )
+    shutdown_grace_s: int = Field(10, gt=0, description="How long requests in work may take to end after SIGTERM.")
 
     @model_validator(mode="before")
     @classmethod

@@ -24,7 +24,7 @@ def main() -> None:
     except ServiceError as exc:
         print(exc.message, file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from exc
-    serve(app, settings.qdrant_host, settings.qdrant_port, "QDRANT_PORT")
+    serve(app, settings.qdrant_host, settings.qdrant_port, "QDRANT_PORT", grace_s=settings.shutdown_grace_s)
 
 
 if __name__ == "__main__":

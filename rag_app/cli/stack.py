@@ -83,6 +83,7 @@ def make_plan(rag: RagSettings, stack: StackSettings, environment: Mapping[str, 
         "RAG_PORT": rag.rag_port,
         "ALLOWED_ROOTS": ":".join(str(root) for root in (*rag.roots, *([repo] if repo else []))),
         "PYTHONUNBUFFERED": 1,
+        "SHUTDOWN_GRACE_S": 10,  # within guard.GRACE_S, after which the rest is killed
     }
     return Plan(
         services=tuple(service for is_ours, service, _ in parts if is_ours),

@@ -1,6 +1,6 @@
 """Several real servers, named in a file as an operator does, and what is seen of them through a gateway."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import orjson
 import pytest
 from starlette.types import ASGIApp
 
-from tests.llm_service.wire import post
+from tests.llm_service.wire import close_sdks, post
 from tests.support.live import free_port, live
 
 
@@ -23,6 +23,12 @@ def saying(word: str) -> dict[str, Any]:
         "model": "m",
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
     }
+
+
+@pytest.fixture(autouse=True)
+async def _sdks_are_closed() -> AsyncIterator[None]:
+    yield
+    await close_sdks()
 
 
 Serve = Callable[[ASGIApp], str]
@@ -67,7 +73,7 @@ async def said(url: str, model: str = "m") -> str:
 
 
 async def text(url: str) -> str:
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         return (await http.get(url)).text
 
 
