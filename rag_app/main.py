@@ -9,8 +9,8 @@ from fastapi import FastAPI
 
 from rag_app.clients.embedding import Embedder, create_embedder
 from rag_app.clients.llm import LanguageModel, close_llm, create_llm
-from rag_app.core.api_key import asked_key, key_path
 from rag_app.core.settings import RagSettings
+from rag_app.db.api_key import asked_key, key_path
 from rag_app.db.chunks import ChunkStore
 from rag_app.db.manifest import Manifest
 from rag_app.features.generation.router import generation_router
