@@ -69,6 +69,8 @@ def killed(process: subprocess.Popen[str]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
+    assert process.stdout is not None
+    process.stdout.read()  # it ends with the last process of the group, which may be another than ours
 
 
 def take(process: subprocess.Popen[str]) -> tuple[int, bool]:
