@@ -102,6 +102,7 @@ COMPILE = env -u PYTHONDONTWRITEBYTECODE $(PY) -c \
 	@start=$$(date +%s); set -e; \
 	$(PIP) -c constraints.txt -e '.[dev]'; \
 	$(PY) -m tests.support.browser || true; \
+	$(PY) -m tests.support.nginx || true; \
 	echo "set up in $$(( $$(date +%s) - start )) s" >&2
 	@touch $@
 

@@ -43,9 +43,10 @@ def create_app(
     llm: LanguageModel | None = None,
     store: ChunkStore | None = None,
 ) -> FastAPI:
-    """The RAG server. embedder, llm, store: others than the settings name. Nothing connects before it is started.
+    """The RAG server, or by RAG_ROLE one half of it: a replica that never indexes, or the indexer that all share.
 
-    Fails with ValueError, in words, where a key must be asked for and there can be none.
+    embedder, llm, store: others than the settings name. Nothing connects before it is started. Fails with ValueError,
+    in words, where a key must be asked for and there can be none.
     """
     settings = settings or RagSettings()
     embedder = embedder or create_embedder(settings)
@@ -69,7 +70,7 @@ def create_app(
 
     app = create_service(
         "rag_app",
-        readiness=Readiness(store, embedder, llm).checks,
+        readiness=Readiness(store, embedder, llm, settings.rag_role, indexing.has_indexer).checks,
         metrics=metrics,
         max_body_bytes=settings.rag_max_body_bytes,
         allowed_hosts=AllowedHosts.of(settings.rag_host, settings.allowed_hosts),
@@ -77,6 +78,8 @@ def create_app(
         lifespan=lifespan,
         description="Index repositories, search them, ask them, generate in their style.",
     )
+    if settings.rag_role == "indexer":
+        return app  # its health, its metrics and no more: callers are the api processes' affair
     # Today's caller may see every repository; a key will narrow the scope, and nothing below has to change.
     scope = manifest.all_ids
     app.include_router(indexing_router(indexing, scope))
