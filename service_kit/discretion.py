@@ -21,8 +21,8 @@ _PLAIN_SPOKEN = frozenset({"uvicorn", "asyncio"})
 # "Exception in callback f(arguments)", "Task was destroyed but it is pending!": up to the objects.
 _ASYNCIO = re.compile(r"Exception in callback|[\w' !,.-]+")
 
-# What starlette hands uvicorn where a start fails: a traceback's text, whose first line that is not indented names the exception, or its cause.
-# What comes after it may be lines of the exception's own text.
+# What starlette hands uvicorn where a start fails is a traceback's text. Its first line that is not indented names the
+# exception, or its cause; what comes after it may be lines of the exception's own text.
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
 
 

@@ -112,7 +112,8 @@ async def test_a_task_that_nobody_awaited_does_not_tell_its_exception(capsys: py
 
 def test_an_app_that_fails_to_start_tells_the_kind_of_failure(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("toy")
-    text = f'Traceback (most recent call last):\n  File "a.py", line 1, in a\n    {CODE}\nsqlite3.OperationalError: {CODE}\nzanzibar:'
+    frames = f'Traceback (most recent call last):\n  File "a.py", line 1, in a\n    {CODE}'
+    text = f"{frames}\nsqlite3.OperationalError: {CODE}\nzanzibar:"
     logging.getLogger("uvicorn.error").error(text)
     assert lines(capsys)[-1]["message"] == "failed with sqlite3.OperationalError"
 
