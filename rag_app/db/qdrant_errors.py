@@ -1,5 +1,6 @@
 """Qdrant's failures, and those of the way to it, as words of the error table."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,8 @@ def mapped(address: str, deadline_s: float) -> Iterator[None]:
         raise _answered(exc) from exc
     except ResourceExhaustedResponse as exc:
         raise Overloaded("Qdrant is busy (429)", retry_after_s=int(exc.retry_after_s)) from exc
+    except json.JSONDecodeError as exc:  # the client lets it pass
+        raise Upstream(f"Qdrant at {address} answered with something that is not JSON") from exc
     except TimeoutError as exc:
         raise _too_late(address, deadline_s) from exc
 
