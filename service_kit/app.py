@@ -27,11 +27,12 @@ def create_service(
     lifespan: Lifespan | None = None,
     envelope: Envelope = default_envelope,
     description: str = "",
+    watched: Readiness | None = None,
 ) -> FastAPI:
     """An app with /healthz, /readyz, /metrics, /docs, request ids, a body limit and one envelope for every failure.
 
     readiness: what /readyz reports. metrics: a fresh HttpMetrics(name); the service's own metrics go to its registry.
-    allowed_hosts: by which names it may be called; pages of other sites never may.
+    allowed_hosts: by which names it may be called; pages of other sites never may. watched: as health_router's.
     """
     # FastAPI's own pages load their scripts from a CDN.
     app = FastAPI(title=name, description=description, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -49,6 +50,6 @@ def create_service(
     app.add_middleware(BrowserGuard, allowed=allowed_hosts, refuse=refuse)
     app.add_middleware(RequestObserver, metrics=metrics, refuse=refuse)
     install_failure_handlers(app, metrics, envelope)
-    app.include_router(health_router(readiness, metrics))
+    app.include_router(health_router(readiness, metrics, watched))
     app.include_router(docs_router(name))
     return app

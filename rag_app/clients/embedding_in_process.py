@@ -148,6 +148,10 @@ class InProcessEmbedder:
             self._identity = await self._model.off_loop(self._model.identity)
         return self._identity
 
+    async def check(self) -> None:
+        """It is here, once it is loaded."""
+        await self.identity()
+
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens in each text without special ones."""
         return await self._model.off_loop(self._model.count_tokens, texts)
