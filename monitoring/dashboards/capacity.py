@@ -1,7 +1,7 @@
 """What the processes take, and what is left."""
 
 from monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Step
-from monitoring.dashboards.promql import rate
+from monitoring.dashboards.promql import objective, rate
 
 _FULL = (Step(None, "green"), Step(0.8, "orange"), Step(0.95, "red"))
 
@@ -79,11 +79,10 @@ def _places() -> Row:
         (
             Panel(
                 "Places taken",
-                "Of those that there are. At 1 the next caller waits, or is refused.",
+                "Of the fullest replica's queue, or of its places where it has no queue. At 1 callers are refused.",
                 (
-                    Query("max(llm_requests_in_work / llm_requests_in_work_limit)", "llm: in work"),
-                    Query("max(llm_requests_queued / llm_requests_queued_limit)", "llm: queue"),
-                    Query("max(embedding_texts_in_work / embedding_texts_in_work_limit)", "embedding: texts"),
+                    Query("service:queue:ratio", "{{job}}"),
+                    objective("service:objective:queue_ratio"),
                 ),
                 unit="percentunit",
                 width=12,
@@ -92,7 +91,7 @@ def _places() -> Row:
             ),
             Panel(
                 "Embedding cache",
-                "What it takes of EMBEDDING_CACHE_MB.",
+                "What it takes of EMBEDDING_CACHE_BYTES.",
                 (Query("sum by (job) (embedding_cache_bytes)", "{{job}}"),),
                 unit="bytes",
                 width=12,
@@ -110,7 +109,7 @@ def _disks() -> Row:
                 "Of the disk that holds a service's data.",
                 (
                     Query(
-                        "1 - min by (job, volume) (service_disk_free_bytes / service_disk_size_bytes)",
+                        "1 - min by (job, volume) (service:disk_free:ratio)",
                         "{{job}} {{volume}}",
                     ),
                 ),
@@ -140,7 +139,7 @@ def _disks() -> Row:
                 "The store's resident memory by its points: what docs/scaling.md computes with.",
                 (
                     Query(
-                        'sum(process_resident_memory_bytes{job=~"vector.*|qdrant.*"}) / sum(vector_db_points > 0)',
+                        'sum(process_resident_memory_bytes{job=~"vector.*|qdrant.*"}) / sum(vector_db:points > 0)',
                         "resident bytes a point",
                     ),
                 ),

@@ -1,7 +1,7 @@
 """What is indexed, how the indexer gets on, and what it waits for."""
 
 from monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Step
-from monitoring.dashboards.promql import STEP, or_zero, quantile, rate
+from monitoring.dashboards.promql import STEP, objective, or_zero, quantile, rate
 
 
 def indexing() -> Dashboard:
@@ -32,9 +32,11 @@ def _jobs() -> Row:
             Panel(
                 "Without progress for",
                 "The running job. Minutes: it is stuck, at the embedding service or the store.",
-                (Query("max(rag_index_job_progress_age_seconds)", "running job"),),
+                (
+                    Query("max(rag_index_job_progress_age_seconds)", "running job"),
+                    objective("rag:objective:job_silence_seconds"),
+                ),
                 unit="s",
-                steps=(Step(None, "green"), Step(600.0, "red")),
             ),
             Panel(
                 "Indexers",
@@ -57,7 +59,7 @@ def _jobs() -> Row:
             Panel(
                 "Oldest index",
                 "Since the last success of the repository that had none for longest.",
-                (Query("time() - max(rag_index_oldest_sync_timestamp_seconds > 0)"),),
+                (Query("rag:index_age_seconds"),),
                 unit="s",
                 kind="stat",
                 width=6,
@@ -90,7 +92,7 @@ def _index() -> Row:
                 "More than chunks for long: points of what was deleted wait to be swept.",
                 (
                     Query(
-                        "sum by (collection) (vector_db_points) or sum by (collection) (collections_vector_total)",
+                        "vector_db:points",
                         "{{collection}}",
                     ),
                 ),

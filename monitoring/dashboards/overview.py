@@ -2,11 +2,9 @@
 
 from monitoring.dashboards.objectives import OBJECTIVES, PERIOD
 from monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Step
-from monitoring.dashboards.promql import or_zero, quantile, rate
+from monitoring.dashboards.promql import objective, or_zero, quantile, rate
 
 _WINDOWS = ("5m", "1h", "6h")
-
-_ERRORS = 'http_requests_total{status=~"5.."}'
 
 _BUDGET = (Step(None, "red"), Step(0.0, "orange"), Step(0.25, "green"))
 
@@ -24,21 +22,21 @@ def overview() -> Dashboard:
 def _objectives() -> Row:
     kept = tuple(
         Panel(
-            objective.name,
-            f"Share in {PERIOD}; the objective is {objective.target:.1%}.",
-            (Query(objective.kept()),),
+            promise.name,
+            f"Share in {PERIOD}; the objective is {promise.target:.1%}.",
+            (Query(promise.kept()),),
             unit="percentunit",
             kind="stat",
             width=6,
             height=4,
-            steps=(Step(None, "red"), Step(objective.target, "green")),
+            steps=(Step(None, "red"), Step(promise.target, "green")),
         )
-        for objective in OBJECTIVES
+        for promise in OBJECTIVES
     )
     budget = Panel(
         "Error budget left",
         f"Of what may go wrong in {PERIOD}, the part that has not yet. Below 0 the objective is missed.",
-        tuple(Query(objective.budget_left(), objective.name) for objective in OBJECTIVES),
+        tuple(Query(promise.budget_left(), promise.name) for promise in OBJECTIVES),
         unit="percentunit",
         kind="bargauge",
         width=12,
@@ -49,9 +47,7 @@ def _objectives() -> Row:
         "Budget burn",
         "1 uses the budget up in just a month, 14 in two days. High over 5 min alone is a hiccup, over 1 h a fault.",
         tuple(
-            Query(objective.burn(window), f"{objective.name}, {window}")
-            for objective in OBJECTIVES
-            for window in _WINDOWS
+            Query(promise.burn(window), f"{promise.name}, {window}") for promise in OBJECTIVES for window in _WINDOWS
         ),
         unit="burn",
         width=12,
@@ -111,22 +107,30 @@ def _now() -> Row:
             ),
             Panel(
                 "Searches, p95",
-                "The line is the promise. Which part is slow: the dashboard Search.",
-                (Query(quantile(0.95, "rag_search_duration_seconds", "mode"), "{{mode}}"),),
+                "Over the objective an alert fires; which part is slow is on the dashboard Search.",
+                (
+                    Query(quantile(0.95, "rag_search_duration_seconds", "mode"), "{{mode}}"),
+                    objective("rag:objective:search_p95_seconds"),
+                ),
                 unit="s",
-                steps=(Step(None, "green"), Step(5.0, "red")),
             ),
             Panel(
                 "First words of an answer, p95",
                 "From the question, the search included.",
-                (Query(quantile(0.95, "rag_time_to_first_token_seconds", "request"), "{{request}}"),),
+                (
+                    Query(quantile(0.95, "rag_time_to_first_token_seconds", "request"), "{{request}}"),
+                    objective("rag:objective:first_token_p95_seconds"),
+                ),
                 unit="s",
             ),
             Panel(
                 "Degraded",
-                "Searches and answers that did without a dependency, a second.",
-                (Query(rate("rag_degraded_total", "dependency"), "without {{dependency}}"),),
-                unit="ops",
+                "The share of searches that did without the embedding service, and of answers without a model.",
+                (
+                    Query("rag:degraded:ratio_rate5m", "without {{dependency}}"),
+                    objective("rag:objective:degraded_ratio"),
+                ),
+                unit="percentunit",
             ),
             Panel(
                 "Answers",
@@ -137,12 +141,10 @@ def _now() -> Row:
             ),
             Panel(
                 "Server errors",
-                "HTTP answers of 500 and more, as a share of all.",
+                "Answers of 500 and more, as a share of all; probes are left out.",
                 (
-                    Query(
-                        or_zero(f"{rate(_ERRORS, 'job')} / {rate('http_requests_total', 'job')}"),
-                        "{{job}}",
-                    ),
+                    Query("service:errors:ratio_rate5m", "{{job}}"),
+                    objective("service:objective:error_ratio"),
                 ),
                 unit="percentunit",
             ),
@@ -173,7 +175,7 @@ def _index() -> Row:
             Panel(
                 "Oldest index",
                 "Since the last success of the repository that had none for longest.",
-                (Query("time() - max(rag_index_oldest_sync_timestamp_seconds > 0)"),),
+                (Query("rag:index_age_seconds"),),
                 unit="s",
                 kind="stat",
                 width=6,
@@ -181,8 +183,8 @@ def _index() -> Row:
             ),
             Panel(
                 "Last backup",
-                "How long ago the last one succeeded. No number: there never was one.",
-                (Query("time() - max(rag_backup_last_success_timestamp_seconds > 0)"),),
+                "How long ago the last one succeeded. Half a century: there never was one.",
+                (Query("rag:backup_age_seconds"),),
                 unit="s",
                 kind="stat",
                 width=6,

@@ -32,6 +32,11 @@ def mean(histogram: str, by: str, within: str = STEP) -> str:
     return f"{rate(f'{histogram}_sum', by, within)} / {rate(f'{histogram}_count', by, within)}"
 
 
+def objective(record: str) -> Query:
+    """The line that an alert fires at: of monitoring/prometheus/rules/objectives.yml, where it is changed."""
+    return Query(record, "objective")
+
+
 def or_zero(expr: str) -> str:
     """0 where nothing was counted yet: a counter with labels appears with its first count."""
     return f"({expr} or vector(0))"

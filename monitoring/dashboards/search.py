@@ -32,7 +32,7 @@ def _searches() -> Row:
             ),
             Panel(
                 "Duration",
-                "Of searches that succeeded. The line is the promise.",
+                "Of searches that succeeded. The line is the promise under load; the alert has half of it.",
                 quantiles("rag_search_duration_seconds"),
                 unit="s",
                 steps=_PROMISE,

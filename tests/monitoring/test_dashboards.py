@@ -1,4 +1,4 @@
-"""The dashboards' files are what the code makes, and Grafana can show them: no panel over another, no unknown source."""
+"""The dashboards' files are what the code makes, and Grafana can show them."""
 
 import itertools
 import json
