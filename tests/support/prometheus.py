@@ -61,8 +61,9 @@ def unpack() -> None:
             subprocess.run(download, cwd=draft, capture_output=True)
         for package in Path(draft).glob("*.deb"):
             subprocess.run(["dpkg-deb", "-x", package, Path(draft) / "root"], check=True)
-        if (Path(draft) / "root").is_dir():
-            shutil.copytree(Path(draft) / "root", UNPACKED, dirs_exist_ok=True)
+        # The programs alone: the rest is links to files of packages that are not there.
+        if (programs := Path(draft) / "root" / "usr" / "bin").is_dir():
+            shutil.copytree(programs, UNPACKED / "usr" / "bin", dirs_exist_ok=True)
 
 
 def main() -> int:
