@@ -13,6 +13,14 @@ class RagSettings(ServiceSettings):
 
     rag_host: str = Field("127.0.0.1", description="Address to listen on.")
     rag_port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    rag_api_key: SecretStr | None = Field(
+        None,
+        description="Bearer token that every caller must send. Unset: on loopback none, beyond it one in "
+        "DATA_DIR/api_key, which the server makes and `code-assistant key` prints. Commands send it too.",
+    )
+    rag_api_key_file: Path | None = Field(
+        None, description="A file that holds it, in place of RAG_API_KEY; an empty one holds none."
+    )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("code-assistant"),
         description="Folder for the manifest, the embedding cache and cloned repositories.",
@@ -30,17 +38,26 @@ class RagSettings(ServiceSettings):
         None,
         description="Bearer token that every request must carry, but for health and metrics (TEI: API_KEY).",
     )
+    embedding_api_key_file: Path | None = Field(
+        None, description="A file that holds it, in place of EMBEDDING_API_KEY; an empty one holds none."
+    )
     embedding_timeout_s: float = Field(60.0, gt=0, description="Deadline of one call to the embedding service.")
 
     llm_url: str = Field("http://127.0.0.1:8002/v1", description="The LLM service, or any OpenAI-compatible server.")
-    llm_api_key: SecretStr = Field(SecretStr("none"), description="Key for LLM_URL; our own service needs none.")
+    llm_api_key: SecretStr | None = Field(None, description="Key for LLM_URL, where LLM_KEYS_FILE or a server asks.")
+    llm_api_key_file: Path | None = Field(
+        None, description="A file that holds it, in place of LLM_API_KEY; an empty one holds none."
+    )
     llm_model: str = Field("gpt-4o-mini", description="Model to ask for.")
     llm_timeout_s: float = Field(120.0, gt=0, description="Deadline of one answer.")
     llm_context_tokens: int = Field(16_000, gt=1000, description="Tokens that a prompt and its answer may take.")
 
     qdrant_host: str = Field("127.0.0.1", description="Host of Qdrant or of vector_db.")
     qdrant_port: int = Field(6333, ge=1, le=65535, description="REST port of Qdrant or of vector_db.")
-    qdrant_api_key: SecretStr | None = Field(None, description="Key of a secured Qdrant.")
+    qdrant_api_key: SecretStr | None = Field(None, description="Key of Qdrant, sent to it; vector_db asks for it.")
+    qdrant_api_key_file: Path | None = Field(
+        None, description="A file that holds it, in place of QDRANT_API_KEY; an empty one holds none."
+    )
     qdrant_timeout_s: float = Field(30.0, gt=0, description="Deadline of one call to Qdrant.")
     collection: str = Field("code", description="Alias of the collection; its real name carries the schema version.")
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import math
+import warnings
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
+from pydantic import SecretStr
 from qdrant_client import AsyncQdrantClient, models
 
 from rag_app.core.models import Chunk, EmbeddedChunk, ModelIdentity, Scope
@@ -55,14 +57,20 @@ class ChunkStore:
             "Qdrant", self._address, setting="QDRANT_HOST, QDRANT_PORT", deadline_s=self._deadline_s, headers=headers
         )
         self._routes = SearchRoutes(self._http, self._alias) if client is None else None
-        self._client = client or AsyncQdrantClient(
-            url=self._address,
-            api_key=key.get_secret_value() if key else None,
-            timeout=math.ceil(self._deadline_s),
-            check_compatibility=False,  # it would call the server from the constructor
-            event_hooks={"request": [_named_request]},
-        )
+        self._client = client or self._connect(key)
         self._checked: str | None = None
+
+    def _connect(self, key: SecretStr | None) -> AsyncQdrantClient:
+        with warnings.catch_warnings():
+            # Qdrant is spoken to by http, on this machine or in its own network: the way is the operator's choice.
+            warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+            return AsyncQdrantClient(
+                url=self._address,
+                api_key=key.get_secret_value() if key else None,
+                timeout=math.ceil(self._deadline_s),
+                check_compatibility=False,  # it would call the server from the constructor
+                event_hooks={"request": [_named_request]},
+            )
 
     async def close(self) -> None:
         """Close the connections."""
