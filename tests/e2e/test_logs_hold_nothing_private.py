@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -23,12 +24,16 @@ SERVICES = ("rag_app", "embedding_service", "llm_service", "vector_db")
 CODE, NEW_CODE, FILE = "zanzibarlaunch", "tanganyikadrill", "kilwaharbour"
 QUESTION, INSTRUCTION, ANSWER = "quaggastripes", "okapistretch", "bongomeadow"
 MODEL_KEY, EMBEDDING_KEY, WRONG_KEY = "sk-upstreamkudu77", "embedkey-oryx88", "wrongkey-eland99"
+RAG_KEY, QDRANT_KEY = "ragkey-topi55-long-enough-to-be-one", "qdrantkey-sitatunga66"
 URL_USER, URL_PASSWORD, URL_TOKEN = "dikdikuser", "hunterimpala2", "tokengerenuk3"
 GARBAGE = "dugongnoise"
 WORDS = (
     *(CODE, NEW_CODE, FILE, QUESTION, INSTRUCTION, ANSWER, MODEL_KEY, EMBEDDING_KEY, WRONG_KEY),
+    *(RAG_KEY, QDRANT_KEY),
     *(URL_USER, URL_PASSWORD, URL_TOKEN, GARBAGE),
 )
+
+KEYS = {"rag_app": RAG_KEY, "embedding_service": EMBEDDING_KEY, "llm_service": "none", "vector_db": QDRANT_KEY}
 
 SOURCE = f'def {CODE}(target):\n    """Launch what {CODE} is for."""\n    return target.fire("{CODE}")\n'
 
@@ -70,10 +75,14 @@ class Place:
         url = f"http://127.0.0.1:{self.ports()[service]}{path}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        named = {"content-type": "application/json", **named}
+        named = {"content-type": "application/json", "authorization": f"Bearer {RAG_KEY}", **named}
         answer = httpx.post(url, content=content, headers=named, timeout=120, trust_env=False)
         self.told.append(answer.text)
         return answer
+
+    def get(self, path: str) -> Any:
+        key = {"authorization": f"Bearer {RAG_KEY}"}
+        return httpx.get(f"{self.stack.url}{path}", headers=key, trust_env=False).json()
 
     def index(self) -> dict[str, str]:
         """Index the project, to the job's end; returns the job."""
@@ -81,7 +90,7 @@ class Place:
         job = self.post("/v1/repositories", body).json()["job"]
         while job["state"] in ("queued", "running"):
             time.sleep(0.1)
-            job = httpx.get(f"{self.stack.url}/v1/jobs/{job['id']}", trust_env=False).json()
+            job = self.get(f"/v1/jobs/{job['id']}")
         self.told.append(json.dumps(job))
         return job  # type: ignore[no-any-return]
 
@@ -112,6 +121,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "LLM_BASE_URL": f"{upstream}/v1",
             "OPENAI_API_KEY": MODEL_KEY,
             "EMBEDDING_API_KEY": EMBEDDING_KEY,
+            "QDRANT_API_KEY": QDRANT_KEY,
+            "RAG_API_KEY": RAG_KEY,
             "EMBEDDING_PORT": str(ports[0]),
             "EMBEDDING_URL": embedding_url,
             "QDRANT_PORT": str(ports[1]),
@@ -163,7 +174,8 @@ def send_what_is_wrong(place: Place) -> None:
             json.dumps({"query": QUESTION + "x" * 2_000_000}).encode(),
         ]
         for body in bodies:
-            place.post(path, body, service, authorization=f"Bearer {WRONG_KEY}")
+            place.post(path, body, service, authorization=f"Bearer {WRONG_KEY}", api_key=WRONG_KEY)
+            place.post(path, body, service, authorization=f"Bearer {KEYS[service]}", api_key=QDRANT_KEY)
         place.post(f"/{GARBAGE}/{CODE}?q={QUESTION}", {}, service)
         place.post(path, {"q": 1}, service, content_type=GARBAGE, origin=f"https://{GARBAGE}", host=GARBAGE)
         place.post(path, f"{QUESTION} {CODE}".encode(), service, x_explode="1", authorization=f"Bearer {WRONG_KEY}")
@@ -200,7 +212,7 @@ def send_at_random(place: Place) -> None:
             for _ in range(dice.randint(1, 4)):
                 at = dice.randrange(len(raw))
                 raw[at : at + dice.randint(0, 2)] = bytes([dice.choice(b'{}[]":,0-e\\\x00\xff\xc3a')])
-            place.post(path, bytes(raw), service, authorization=f"Bearer {EMBEDDING_KEY}")
+            place.post(path, bytes(raw), service, authorization=f"Bearer {KEYS[service]}", api_key=QDRANT_KEY)
 
 
 def index_from_addresses_with_secrets(place: Place) -> None:
@@ -212,7 +224,7 @@ def index_from_addresses_with_secrets(place: Place) -> None:
         answer = place.post("/v1/repositories", {"source": {"type": "git", "url": url}}).json()
         while answer.get("job", {}).get("state") in ("queued", "running"):
             time.sleep(0.1)
-            answer = {"job": httpx.get(f"{place.stack.url}/v1/jobs/{answer['job']['id']}", trust_env=False).json()}
+            answer = {"job": place.get(f"/v1/jobs/{answer['job']['id']}")}
         place.told.append(json.dumps(answer))
 
 
