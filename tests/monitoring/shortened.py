@@ -1,4 +1,4 @@
-"""The project's own rules and Alertmanager's configuration, with every duration a FACTOR shorter and nothing else changed.
+"""The project's own rules and Alertmanager's configuration, every duration a FACTOR shorter and nothing else changed.
 
 Expressions stay as they are but for their windows. Of the objectives, ages are shortened; latencies and ratios are not.
 """

@@ -22,7 +22,7 @@ def built(dashboard: Dashboard) -> dict[str, Any]:
 
 def test_the_files_are_what_the_code_makes() -> None:
     found = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
-    assert found == files(), "run `python -m monitoring.dashboards`"
+    assert found == files(), "run `make dashboards`"
 
 
 def test_a_dashboard_that_is_no_more_loses_its_file(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from tests.support.prometheus import tool
 from tests.support.scripted_llm import ScriptedLlm
 from tests.support.stack import running
 
+pytestmark = pytest.mark.monitoring
+
 # What Grafana puts in: at least four scrapes, of 0.75 s each in these tests.
 RATE_INTERVAL = "15s"
 

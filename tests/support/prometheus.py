@@ -1,7 +1,8 @@
-"""Debian's Prometheus and Alertmanager: on PATH, in MONITORING_TOOLS, or unpacked into .venv/monitoring of this checkout.
+"""Debian's Prometheus and Alertmanager: on PATH, in MONITORING_TOOLS, or unpacked into .venv/monitoring of this clone.
 
-Run by `python -m`, or by the first test that needs one, the packages are downloaded and unpacked where none is. Nothing is
-installed or started on the machine, and no right is needed.
+Run by `python -m`, or by the first test that needs one, the packages are downloaded and unpacked where none is. Nothing
+is started on the machine, as an installation would. Debian's Alertmanager looks for its templates under /usr/share only,
+so that they are put there: that needs root, as the full disk of tests/monitoring does.
 """
 
 import os
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 UNPACKED = Path(__file__).resolve().parents[2] / ".venv" / "monitoring"
@@ -18,12 +20,14 @@ PACKAGES = {
     "prometheus": ("prometheus", "promtool"),
     "prometheus-alertmanager": ("alertmanager", "amtool"),
 }
+TEMPLATES = Path("/usr/share/prometheus/alertmanager")
+
 # Debian's name where it differs.
 DEBIAN_NAMES = {"alertmanager": "prometheus-alertmanager"}
 
 ADVICE = (
-    "the tests of monitoring need Prometheus and Alertmanager: on Debian and Ubuntu they are downloaded (apt-get); elsewhere "
-    "set MONITORING_TOOLS to a folder that holds prometheus, promtool, alertmanager and amtool"
+    "the tests of monitoring need Prometheus and Alertmanager: on Debian and Ubuntu they are downloaded (apt-get); "
+    "elsewhere set MONITORING_TOOLS to a folder that holds prometheus, promtool, alertmanager and amtool"
 )
 
 
@@ -41,7 +45,7 @@ def find_tool(name: str) -> Path | None:
 def tool(name: str) -> Path:
     """The path of one of the four programs, unpacked now where there is none. Fails with ADVICE."""
     found = find_tool(name)
-    if found is None:
+    if found is None or (found.is_relative_to(UNPACKED) and not TEMPLATES.is_dir()):
         unpack()
         found = find_tool(name)
     assert found is not None, ADVICE
@@ -64,13 +68,15 @@ def unpack() -> None:
         # The programs alone: the rest is links to files of packages that are not there.
         if (programs := Path(draft) / "root" / "usr" / "bin").is_dir():
             shutil.copytree(programs, UNPACKED / "usr" / "bin", dirs_exist_ok=True)
+            shutil.copytree(Path(draft) / "root" / TEMPLATES.relative_to("/"), TEMPLATES, dirs_exist_ok=True)
 
 
 def main() -> int:
     """0 where all four are there at the end."""
     names = [name for programs in PACKAGES.values() for name in programs]
-    if not all(find_tool(name) for name in names):
-        unpack()
+    for name in names:
+        with suppress(AssertionError):
+            tool(name)
     missing = [name for name in names if find_tool(name) is None]
     sys.stderr.write(f"{ADVICE} (missing: {', '.join(missing)})\n" if missing else "")
     return 1 if missing else 0

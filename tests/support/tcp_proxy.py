@@ -64,7 +64,7 @@ class TcpProxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65_536):
-                while self._mode == "hold":
+                while self._mode == "hold":  # noqa: ASYNC110 - set from another thread
                     await asyncio.sleep(0.05)
                 writer.write(data)
                 await writer.drain()
