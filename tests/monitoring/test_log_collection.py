@@ -1,5 +1,6 @@
 """Alloy's and Loki's configuration, as far as they can be checked without either: see docs/operations-logs.md."""
 
+import itertools
 import json
 import logging
 import re
@@ -52,7 +53,7 @@ def component(name: str) -> Block:
 
 def names_in(tokens: list[str]) -> list[str]:
     """The keys of an object's tokens."""
-    return [one.strip('"') for one, after in zip(tokens, tokens[1:], strict=False) if after == "="]
+    return [one.strip('"') for one, after in itertools.pairwise(tokens) if after == "="]
 
 
 def test_alloy_uses_only_blocks_and_attributes_that_its_reference_has() -> None:
