@@ -154,6 +154,11 @@ def fail_on_the_way(place: Place, way: QuotingProxy, paths: tuple[str, ...]) -> 
     way.status = None
 
 
+def keys_of(service: str) -> dict[str, str]:
+    """The headers by which a service lets a caller in."""
+    return {"authorization": f"Bearer {KEYS[service]}", "api_key": QDRANT_KEY}
+
+
 def send_what_is_wrong(place: Place) -> None:
     for service, path in (
         ("rag_app", "/v1/search"),
@@ -165,6 +170,7 @@ def send_what_is_wrong(place: Place) -> None:
         ("vector_db", "/collections/code/points/query"),
         ("vector_db", f"/collections/{GARBAGE}/points/search"),
     ):
+        shown = keys_of(service)
         bodies: list[object] = [
             f'{{"query": "{QUESTION}", "{GARBAGE}": '.encode(),
             {"query": {CODE: QUESTION}, "question": [QUESTION], "inputs": {GARBAGE: CODE}, "messages": CODE},
@@ -175,10 +181,10 @@ def send_what_is_wrong(place: Place) -> None:
         ]
         for body in bodies:
             place.post(path, body, service, authorization=f"Bearer {WRONG_KEY}", api_key=WRONG_KEY)
-            place.post(path, body, service, authorization=f"Bearer {KEYS[service]}", api_key=QDRANT_KEY)
+            place.post(path, body, service, **shown)
         place.post(f"/{GARBAGE}/{CODE}?q={QUESTION}", {}, service)
         place.post(path, {"q": 1}, service, content_type=GARBAGE, origin=f"https://{GARBAGE}", host=GARBAGE)
-        place.post(path, f"{QUESTION} {CODE}".encode(), service, x_explode="1", authorization=f"Bearer {WRONG_KEY}")
+        place.post(path, f"{QUESTION} {CODE}".encode(), service, x_explode="1", **shown)
 
 
 def send_what_is_no_http(place: Place) -> None:
@@ -212,7 +218,7 @@ def send_at_random(place: Place) -> None:
             for _ in range(dice.randint(1, 4)):
                 at = dice.randrange(len(raw))
                 raw[at : at + dice.randint(0, 2)] = bytes([dice.choice(b'{}[]":,0-e\\\x00\xff\xc3a')])
-            place.post(path, bytes(raw), service, authorization=f"Bearer {KEYS[service]}", api_key=QDRANT_KEY)
+            place.post(path, bytes(raw), service, **keys_of(service))
 
 
 def index_from_addresses_with_secrets(place: Place) -> None:
