@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import MethodNotAllowed, NotFound, ServiceError, ValidationFailed
-from service_kit.metrics import HttpMetrics
+from service_kit.metrics import HttpMetrics, route_of
 
 _log = logging.getLogger("service_kit.failures")
 
@@ -51,7 +51,7 @@ def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envel
     def answer(request: Request, error: ServiceError) -> Response:
         metrics.errors.labels(error.code).inc()
         if error.status >= 500:
-            _log.warning("failed", extra={"code": error.code, "path": request.url.path, "detail": error.logged})
+            _log.warning("failed", extra={"code": error.code, "route": route_of(request.scope), "detail": error.logged})
         return render(request.url.path, error, envelope)
 
     async def on_service_error(request: Request, error: Exception) -> Response:
@@ -67,7 +67,7 @@ def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envel
         return answer(request, _from_http(request, error))
 
     async def on_unknown(request: Request, error: Exception) -> Response:
-        _log.exception("unhandled", extra={"path": request.url.path})
+        _log.exception("unhandled", extra={"route": route_of(request.scope)})
         hidden = ServiceError(f"internal error; the log has it under request id {request_id.get()}")
         response = answer(request, hidden)
         # Starlette answers unknown failures outside of all middleware, where the id header is not added.

@@ -88,16 +88,21 @@ class IndexingService:
         check_globs("include", include)
         check_globs("exclude", exclude)
         identifier = await asyncio.to_thread(self._named, checked, name, ref, include, exclude)
-        job = self._manifest.jobs.enqueue(identifier)
-        self._worker.wake()
+        job = self._enqueue(identifier)
         return self._manifest.repository(identifier, frozenset({identifier})), job
 
     async def sync(self, identifier: str, scope: Scope) -> tuple[Repository, Job]:
         """A job that brings the index up to date."""
         self._manifest.repository(identifier, scope)
-        job = self._manifest.jobs.enqueue(identifier)
-        self._worker.wake()
+        job = self._enqueue(identifier)
         return self._manifest.repository(identifier, scope), job
+
+    def _enqueue(self, identifier: str) -> Job:
+        job = self._manifest.jobs.enqueue(identifier)
+        # From here on the job's own id is in all lines: this one leads from the request to it.
+        _log.info("queued", extra={"job": job.id, "repository": identifier})
+        self._worker.wake()
+        return job
 
     def list(self, scope: Scope) -> list[Repository]:
         """Repositories in scope, by name."""

@@ -60,7 +60,7 @@ class Worker:
                 try:
                     await self._as_indexer()
                 except Unavailable as exc:
-                    _log.warning("the indexer waits", extra={"detail": exc.message})
+                    _log.warning("the indexer waits", extra={"detail": exc.logged})
                     await asyncio.sleep(RETRY_S)
                 except Exception:
                     _log.exception("the indexer stumbled; it goes on")
@@ -141,7 +141,7 @@ class Worker:
                 try:
                     await asyncio.to_thread(self._tools.manifest.jobs.finish, job.id, "failed", progress, error)
                 except Unavailable as exc:
-                    _log.warning("a failed job cannot be written yet", extra={"job": job.id, "detail": exc.message})
+                    _log.warning("a failed job cannot be written yet", extra={"job": job.id, "detail": exc.logged})
                     await asyncio.sleep(RETRY_S)
                 else:
                     return
@@ -179,7 +179,7 @@ class _Throttled:
 
 def _as_error(exc: Exception, job: Job) -> JobError:
     if isinstance(exc, ServiceError):
-        _log.warning("a job failed", extra={"job": job.id, "code": exc.code, "detail": exc.message})
+        _log.warning("a job failed", extra={"job": job.id, "code": exc.code, "detail": exc.logged})
         return JobError(exc.code, exc.message)
     _log.exception("a job failed", exc_info=exc, extra={"job": job.id})
     return JobError("internal", f"internal error; the log has it under job {job.id}")

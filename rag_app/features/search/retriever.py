@@ -177,7 +177,8 @@ class CodeRetriever(BaseRetriever):
             )
         except _ARM_FAILURES as exc:
             if self._query.mode == "dense":
-                raise Unavailable(f"mode 'dense' needs the embedding service: {exc.message}", retry_after_s=1) from exc
+                needed = "mode 'dense' needs the embedding service: "
+                raise Unavailable(needed + exc.message, retry_after_s=1, logged=needed + exc.logged) from exc
             run.degraded = ("embedding",)
             return
         await self._store.check(identity)
