@@ -47,9 +47,9 @@ def test_a_changed_line_is_live_without_a_build_or_a_restart_by_hand(
     before = changed.read_text()
     container = dev.containers()[service]["Id"]
     assert before.count("    return app\n") == 1
+    headers = {"authorization": f"Bearer {dev.cli('key').stdout.strip()}"}
     line = '    app.add_api_route("/changed", lambda: "live")\n    return app\n'
     changed.write_text(before.replace("    return app\n", line))
-    headers = {"authorization": f"Bearer {dev.cli('key').stdout.strip()}"}
 
     def is_live() -> bool:
         return httpx.get(f"{dev.url(port)}/changed", headers=headers, timeout=5, trust_env=False).status_code == 200
