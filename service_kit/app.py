@@ -1,15 +1,17 @@
 """How a service's FastAPI app is put together: the same doors, logs, metrics and failures for all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service_kit.browsers import ANY_HOST, AllowedHosts, BrowserGuard
+from service_kit.direct import DirectRoutes
 from service_kit.docs import docs_router
 from service_kit.errors import ServiceError
-from service_kit.failures import Envelope, default_envelope, install_failure_handlers, render
+from service_kit.failures import Envelope, answerer, default_envelope, install_failure_handlers, render
 from service_kit.health import Readiness, health_router
 from service_kit.metrics import HttpMetrics
 from service_kit.middleware import BodyLimit, RequestObserver
@@ -27,15 +29,18 @@ def create_service(
     lifespan: Lifespan | None = None,
     envelope: Envelope = default_envelope,
     description: str = "",
+    direct: Sequence[APIRoute] = (),
 ) -> FastAPI:
     """An app with /healthz, /readyz, /metrics, /docs, request ids, a body limit and one envelope for every failure.
 
     readiness: what /readyz reports. metrics: a fresh HttpMetrics(name); the service's own metrics go to its registry.
     allowed_hosts: by which names it may be called; pages of other sites never may.
+    direct: routes that are ASGI apps, served past FastAPI (see DirectRoutes); they stand in its document all the same.
     """
     # FastAPI's own pages load their scripts from a CDN.
     app = FastAPI(title=name, description=description, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.envelope = envelope  # for what never reaches the app: protocol.py
+    app.router.routes.extend(direct)
 
     def refuse(error: ServiceError) -> ASGIApp:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,6 +50,8 @@ def create_service(
         return answer
 
     # The last one added is the outermost: a refused request still gets its id, its log line and its count.
+    if direct:
+        app.add_middleware(DirectRoutes, routes=direct, answer=answerer(metrics, envelope))
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, refuse=refuse)
     app.add_middleware(BrowserGuard, allowed=allowed_hosts, refuse=refuse)
     app.add_middleware(RequestObserver, metrics=metrics, refuse=refuse)

@@ -37,14 +37,24 @@ def render(path: str, error: ServiceError, envelope: Envelope = default_envelope
     return Response(orjson.dumps(envelope(path, error)), error.status, headers, "application/json")
 
 
-def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envelope = default_envelope) -> None:
-    """Make `app` answer every failure through `envelope` and count it by code."""
+def answerer(metrics: HttpMetrics, envelope: Envelope = default_envelope) -> Callable[[str, ServiceError], Response]:
+    """(path, error) -> the HTTP answer, for failures while a request is served: counted and, from 500 on, logged."""
 
-    def answer(request: Request, error: ServiceError) -> Response:
+    def answer(path: str, error: ServiceError) -> Response:
         metrics.errors.labels(error.code).inc()
         if error.status >= 500:
-            _log.warning("failed", extra={"code": error.code, "path": request.url.path, "detail": error.logged})
-        return render(request.url.path, error, envelope)
+            _log.warning("failed", extra={"code": error.code, "path": path, "detail": error.logged})
+        return render(path, error, envelope)
+
+    return answer
+
+
+def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envelope = default_envelope) -> None:
+    """Make `app` answer every failure through `envelope` and count it by code."""
+    answer_at = answerer(metrics, envelope)
+
+    def answer(request: Request, error: ServiceError) -> Response:
+        return answer_at(request.url.path, error)
 
     async def on_service_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServiceError)
