@@ -17,7 +17,7 @@ PROMETHEUS = ROOT / "monitoring" / "prometheus" / "prometheus.yml"
 FACTOR = 20
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
-_AGES = ("index_age_seconds", "job_silence_seconds", "backup_age_seconds")
+_AGES = tuple(f"rag:objective:{name}_seconds" for name in ("index_age", "job_silence", "backup_age"))
 
 
 def shorter(duration: str) -> str:
@@ -41,7 +41,7 @@ def write_rules(folder: Path) -> None:
             rule["expr"] = shorter_expression(rule["expr"])
             if "for" in rule:
                 rule["for"] = shorter(rule["for"])
-            if rule.get("record", "").endswith(_AGES):
+            if rule.get("record") in _AGES:
                 rule["expr"] = f"{rule['expr']} / {FACTOR}"
         (folder / source.name).write_text(yaml.safe_dump(groups, sort_keys=False, width=1000))
 

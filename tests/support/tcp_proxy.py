@@ -46,7 +46,9 @@ class TcpProxy:
         self._is_up.set()
         await self._over.wait()
         server.close()
+        self._mode = "refuse"
         self._hang_up()
+        await asyncio.sleep(0.2)  # the connections' tasks end
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._mode == "refuse":
@@ -74,5 +76,5 @@ class TcpProxy:
             writer.close()
 
     def _hang_up(self) -> None:
-        for writer in self._writers:
-            writer.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
