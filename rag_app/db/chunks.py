@@ -11,6 +11,7 @@ from rag_app.db.chunks_payload import DENSE, LIGHT, chunk_of, point_of
 from rag_app.db.chunks_query import Arm, Found, SearchRoutes, request_of
 from rag_app.db.collections import Collections, check_make, name_of
 from rag_app.db.filters import Selection, any_of, blobs, condition
+from rag_app.db.layout import dense_search, read_options, write_options
 from rag_app.db.qdrant_calls import Qdrant
 
 __all__ = ["Arm", "ChunkStore", "Found"]
@@ -28,7 +29,10 @@ class ChunkStore:
         self._alias = settings.collection
         self._qdrant = Qdrant(settings, client)
         self._collections = Collections(self._qdrant, self._alias)
-        self._routes = SearchRoutes(self._qdrant.rest, self._alias) if self._qdrant.rest is not None else None
+        self._writes, self._reads = write_options(settings), read_options(settings)
+        self._dense_search = dense_search(settings)
+        rest, consistency = self._qdrant.rest, settings.qdrant_read_consistency
+        self._routes = None if rest is None else SearchRoutes(rest, self._alias, self._dense_search, consistency)
         self._client = self._qdrant.client
         self._call = self._qdrant.call
         self._checked: str | None = None
@@ -70,7 +74,7 @@ class ChunkStore:
         """Write chunks, replacing those of equal id. Returns once Qdrant has acknowledged all of them."""
         for begin in range(0, len(chunks), _POINTS_A_REQUEST):
             points = [point_of(chunk) for chunk in chunks[begin : begin + _POINTS_A_REQUEST]]
-            await self._call(self._client.upsert, self._alias, points=points, wait=True)
+            await self._call(self._client.upsert, self._alias, points=points, wait=True, **self._writes)
 
     async def delete_blobs(self, repository: str, layer: str, keys: Collection[tuple[str, str]]) -> None:
         """Delete the chunks of (path, blob) pairs of one layer."""
@@ -88,8 +92,8 @@ class ChunkStore:
         narrowed = condition(selection)
         if self._routes is not None:
             return await self._routes.ask(arms, narrowed)
-        requests = [request_of(arm, narrowed) for arm in arms]
-        answers = await self._call(self._client.query_batch_points, self._alias, requests=requests)
+        requests = [request_of(arm, narrowed, self._dense_search) for arm in arms]
+        answers = await self._call(self._client.query_batch_points, self._alias, requests=requests, **self._reads)
         return [[Found(chunk_of(p.id, p.payload), p.score) for p in answer.points] for answer in answers]
 
     async def cosines(self, vector: tuple[float, ...], ids: Sequence[str], scope: Scope) -> dict[str, float]:
@@ -107,6 +111,8 @@ class ChunkStore:
             query_filter=known,
             limit=len(ids),
             with_payload=False,
+            search_params=self._dense_search,
+            **self._reads,
         )
         return {str(point.id): point.score for point in answer.points}
 
@@ -115,7 +121,7 @@ class ChunkStore:
         narrowed = condition(selection)
         light = models.PayloadSelectorInclude(include=LIGHT)
         points, _ = await self._call(
-            self._client.scroll, self._alias, scroll_filter=narrowed, limit=limit, with_payload=light
+            self._client.scroll, self._alias, scroll_filter=narrowed, limit=limit, with_payload=light, **self._reads
         )
         return [chunk_of(point.id, point.payload) for point in points]
 
@@ -126,7 +132,7 @@ class ChunkStore:
         if self._routes is not None:
             chunks = await self._routes.retrieve(ids)
         else:
-            points = await self._call(self._client.retrieve, self._alias, ids=list(ids), with_payload=True)
+            points = await self._call(self._client.retrieve, self._alias, ids=list(ids), with_payload=True, **self._reads)
             chunks = [chunk_of(point.id, point.payload) for point in points]
         found = {chunk.id: chunk for chunk in chunks}
         return [found[i] for i in ids if i in found and found[i].repository in scope]
@@ -145,6 +151,7 @@ class ChunkStore:
                 limit=_POINTS_A_REQUEST,
                 offset=offset,
                 with_payload=True,
+                **self._reads,
             )
             found += [chunk_of(point.id, point.payload) for point in points]
             if offset is None:
@@ -163,4 +170,4 @@ class ChunkStore:
 
     async def _delete(self, which: models.Filter) -> None:
         selector = models.FilterSelector(filter=which)
-        await self._call(self._client.delete, self._alias, points_selector=selector, wait=True)
+        await self._call(self._client.delete, self._alias, points_selector=selector, wait=True, **self._writes)

@@ -7,6 +7,7 @@ from qdrant_client import models
 
 from rag_app.core.models import ModelIdentity
 from rag_app.db.chunks_payload import DENSE, SPARSE
+from rag_app.db.layout import collection_options, dense_params
 from rag_app.db.qdrant_calls import Qdrant
 from service_kit.errors import Conflict
 
@@ -88,9 +89,13 @@ class Collections:
         """A collection with its payload indexes, whatever of it is missing."""
         call, client = self._qdrant.call, self._qdrant.client
         if not await call(client.collection_exists, name):
-            dense = {DENSE: models.VectorParams(size=dim, distance=models.Distance.COSINE)}
-            sparse = {SPARSE: models.SparseVectorParams()}
-            await call(client.create_collection, name, vectors_config=dense, sparse_vectors_config=sparse)
+            await call(
+                client.create_collection,
+                name,
+                vectors_config={DENSE: dense_params(self._qdrant.settings, dim)},
+                sparse_vectors_config={SPARSE: models.SparseVectorParams()},
+                **collection_options(self._qdrant.settings),
+            )
         keyword = models.KeywordIndexType.KEYWORD
         schemas = {key: models.KeywordIndexParams(type=keyword) for key in _KEYWORDS}
         schemas["repository"] = models.KeywordIndexParams(type=keyword, is_tenant=True)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from qdrant_client import AsyncQdrantClient, models
 
+from rag_app.core.settings import RagSettings
 from rag_app.db.chunks_payload import SPARSE
 from rag_app.db.filters import blobs
 from rag_app.db.points import FileKey, Points
@@ -36,7 +37,7 @@ class PointStore:
 
     def __init__(self, qdrant: Qdrant):
         """qdrant: closed by whoever made it."""
-        self._door: _Door = _Memory(qdrant) if qdrant.rest is None else _Rest(qdrant.rest)
+        self._door: _Door = _Memory(qdrant) if qdrant.rest is None else _Rest(qdrant.rest, qdrant.settings)
 
     async def page(self, name: str, offset: str | None = None) -> tuple[Points, str | None]:
         """PAGE_POINTS points in the order of their ids, and where the next page begins; None after the last."""
@@ -86,22 +87,26 @@ class PointStore:
 
 
 class _Rest:
-    def __init__(self, http: OutgoingClient):
+    def __init__(self, http: OutgoingClient, settings: RagSettings):
         self._http = http
+        consistency, ordering = settings.qdrant_read_consistency, settings.qdrant_write_ordering
+        self._reads = "" if consistency is None else f"?consistency={consistency}"
+        self._writes = "?wait=true" + ("" if ordering is None else f"&ordering={ordering}")
 
     async def scroll(self, name: str, body: dict[str, Any]) -> tuple[list[dict[str, Any]], Any]:
-        answer = await self._call("POST", f"/collections/{name}/points/scroll", body)
+        answer = await self._call("POST", f"/collections/{name}/points/scroll{self._reads}", body)
         return answer["points"], answer["next_page_offset"]
 
     async def retrieve(self, name: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self._call("POST", f"/collections/{name}/points", {"ids": ids, **_WHOLE})
+        path = f"/collections/{name}/points{self._reads}"
+        found: list[dict[str, Any]] = await self._call("POST", path, {"ids": ids, **_WHOLE})
         return found
 
     async def upsert(self, name: str, points: Sequence[dict[str, Any]]) -> None:
-        await self._call("PUT", f"/collections/{name}/points?wait=true", {"points": points})
+        await self._call("PUT", f"/collections/{name}/points{self._writes}", {"points": points})
 
     async def delete(self, name: str, ids: Sequence[str]) -> None:
-        await self._call("POST", f"/collections/{name}/points/delete?wait=true", {"points": ids})
+        await self._call("POST", f"/collections/{name}/points/delete{self._writes}", {"points": ids})
 
     async def count(self, name: str) -> int:
         answer = await self._call("POST", f"/collections/{name}/points/count", {"exact": True})

@@ -31,6 +31,7 @@ class Qdrant:
 
     def __init__(self, settings: RagSettings, client: AsyncQdrantClient | None = None):
         """client: another one than the settings name (tests pass one in memory). Does no I/O."""
+        self.settings = settings
         self.address = f"http://{settings.qdrant_host}:{settings.qdrant_port}"
         self._deadline_s = settings.qdrant_timeout_s
         key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
-from rag_app.core.holder import holder_name, is_dead
+from rag_app.db.alive import AliveMark, kernel
 from rag_app.db.manifest import Manifest
 from rag_app.db.manifest_jobs import INDEXER, LEASE_RENEWED_EVERY_S, LEASE_S, MAINTENANCE
 from rag_app.features.backup.threads import in_thread
@@ -18,10 +19,11 @@ _LOOK_EVERY_S = 0.1
 class Maintenance:
     """A claim to the whole index, renewed while it is held."""
 
-    def __init__(self, manifest: Manifest):
-        """manifest: open."""
+    def __init__(self, manifest: Manifest, folder: Path):
+        """manifest: open. folder: of the manifest, which all processes share."""
         self._jobs = manifest.jobs
-        self._holder = holder_name()
+        self._mark = AliveMark(folder / "restorers")
+        self._holder = f"{kernel()}/{self._mark.name}"
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator["Maintenance"]:
@@ -38,11 +40,15 @@ class Maintenance:
                 await renewing
             with suppress(Unavailable):
                 await in_thread(self._jobs.give_lease, MAINTENANCE, self._holder)
+            self._mark.remove()
 
     def _begin(self) -> None:
-        other = self._jobs.lease_holder(MAINTENANCE)
-        if other is not None and is_dead(other):  # one that was killed is not waited for
-            self._jobs.give_lease(MAINTENANCE, other)
+        self._mark.set()
+        machine, _, name = (self._jobs.lease_holder(MAINTENANCE) or "").partition("/")
+        # One of this machine that was killed is not waited for.
+        if machine == kernel() and name.isalnum() and self._mark.is_dead(name):
+            self._jobs.give_lease(MAINTENANCE, f"{machine}/{name}")
+            self._mark.sweep()
         self._jobs.begin_maintenance(self._holder, LEASE_S)
 
     async def check(self) -> None:

@@ -45,7 +45,7 @@ class Moving:
         manifest = Manifest(self._settings.data_dir / "manifest.sqlite")
         await in_thread(manifest.open)
         try:
-            async with Maintenance(manifest).held() as maintenance:
+            async with Maintenance(manifest, self._settings.data_dir).held() as maintenance:
                 name = await self._prepared()
                 _, written = await self._pass(name, "points", write=True)
                 removed = await self._remove_surplus(name)

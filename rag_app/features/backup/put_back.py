@@ -90,7 +90,7 @@ class PuttingBack:
         manifest = Manifest(self._data / "manifest.sqlite")
         await in_thread(manifest.open)
         try:
-            async with Maintenance(manifest).held() as maintenance, self._staged(backup) as staged:
+            async with Maintenance(manifest, self._data).held() as maintenance, self._staged(backup) as staged:
                 journal = await self._begun(backup, manifest, replace=replace)
                 await self._fill(backup, journal, staged)
                 await maintenance.check()
