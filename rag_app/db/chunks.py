@@ -132,7 +132,9 @@ class ChunkStore:
         if self._routes is not None:
             chunks = await self._routes.retrieve(ids)
         else:
-            points = await self._call(self._client.retrieve, self._alias, ids=list(ids), with_payload=True, **self._reads)
+            points = await self._call(
+                self._client.retrieve, self._alias, ids=list(ids), with_payload=True, **self._reads
+            )
             chunks = [chunk_of(point.id, point.payload) for point in points]
         found = {chunk.id: chunk for chunk in chunks}
         return [found[i] for i in ids if i in found and found[i].repository in scope]

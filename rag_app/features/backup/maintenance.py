@@ -28,7 +28,11 @@ class Maintenance:
     @asynccontextmanager
     async def held(self) -> AsyncIterator["Maintenance"]:
         """Within the block nothing but the caller changes the index. Conflict where a job runs, or another holds it."""
-        await in_thread(self._begin)
+        try:
+            await in_thread(self._begin)
+        except BaseException:
+            self._mark.remove()
+            raise
         taken_at = time.time()
         renewing = asyncio.create_task(self._renew())
         try:

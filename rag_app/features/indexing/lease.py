@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from rag_app.db.manifest_jobs import INDEXER, LEASE_RENEWED_EVERY_S, LEASE_S, JobLedger
 from rag_app.db.alive import AliveMark, kernel
+from rag_app.db.manifest_jobs import INDEXER, LEASE_RENEWED_EVERY_S, LEASE_S, JobLedger
 from service_kit.errors import Unavailable
 
 NAME = INDEXER
