@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vllm test-compose test-monitoring dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm constraints requirements clean
+.PHONY: help run test test-vllm test-monitoring test-compose dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm constraints requirements clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -109,6 +109,7 @@ COMPILE = env -u PYTHONDONTWRITEBYTECODE $(PY) -c \
 	@start=$$(date +%s); set -e; \
 	$(PIP) -c constraints.txt -e '.[dev]'; \
 	$(PY) -m tests.support.browser || true; \
+	$(PY) -m tests.support.nginx || true; \
 	echo "set up in $$(( $$(date +%s) - start )) s" >&2
 	@touch $@
 

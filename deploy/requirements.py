@@ -88,7 +88,18 @@ def _imported(package: Path) -> Iterator[str]:
 
 def _compile(requirements: Iterable[str], target: Path, what: str) -> None:
     """Pin, hash and write. Fails with the words of uv."""
-    command = ["uv", "pip", "compile", "-", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", *_PLATFORM]
+    command = [
+        "uv",
+        "pip",
+        "compile",
+        "-",
+        "--quiet",
+        "--generate-hashes",
+        "--no-header",
+        "--no-annotate",
+        "--no-strip-extras",
+        *_PLATFORM,
+    ]
     asked = "\n".join(requirements)
     done = subprocess.run(
         [sys.executable, "-m", *command, "--constraint", str(ROOT / "constraints.txt")],

@@ -9,9 +9,9 @@ from fastapi import FastAPI
 
 from rag_app.clients.embedding import Embedder, create_embedder
 from rag_app.clients.llm import LanguageModel, close_llm, create_llm
-from rag_app.core.api_key import asked_key, key_path
 from rag_app.core.metrics import RagMetrics
 from rag_app.core.settings import RagSettings
+from rag_app.db.api_key import asked_key, key_path
 from rag_app.db.chunks import ChunkStore
 from rag_app.db.manifest import Manifest
 from rag_app.features.generation.router import generation_router
@@ -44,9 +44,10 @@ def create_app(
     llm: LanguageModel | None = None,
     store: ChunkStore | None = None,
 ) -> FastAPI:
-    """The RAG server. embedder, llm, store: others than the settings name. Nothing connects before it is started.
+    """The RAG server, or by RAG_ROLE one half of it: a replica that never indexes, or the indexer that all share.
 
-    Fails with ValueError, in words, where a key must be asked for and there can be none.
+    embedder, llm, store: others than the settings name. Nothing connects before it is started. Fails with ValueError,
+    in words, where a key must be asked for and there can be none.
     """
     settings = settings or RagSettings()
     embedder = embedder or create_embedder(settings)
@@ -57,7 +58,7 @@ def create_app(
     indexing = IndexingService(manifest, store, embedder, settings, metrics)
     counted = RagMetrics(metrics.registry)
     search = SearchService(store, manifest, embedder, settings, counted)
-    readiness = Readiness(store, embedder, llm)
+    readiness = Readiness(store, embedder, llm, settings.rag_role, indexing.has_indexer)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -81,6 +82,8 @@ def create_app(
         lifespan=lifespan,
         description="Index repositories, search them, ask them, generate in their style.",
     )
+    if settings.rag_role == "indexer":
+        return app  # its health, its metrics and no more: callers are the api processes' affair
     # Today's caller may see every repository; a key will narrow the scope, and nothing below has to change.
     scope = manifest.all_ids
     app.include_router(indexing_router(indexing, scope))

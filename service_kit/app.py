@@ -35,8 +35,8 @@ def create_service(
     """An app with /healthz, /readyz, /metrics, /docs, request ids, a body limit and one envelope for every failure.
 
     readiness: what /readyz reports. metrics: a fresh HttpMetrics(name); the service's own metrics go to its registry.
-    allowed_hosts: by which names it may be called; pages of other sites never may. watched: as health_router's.
-    guarded: the key that callers must show; None: none is asked for.
+    allowed_hosts: by which names it may be called; pages of other sites never may.
+    guarded: the key that callers must show; None: none is asked for. watched: as health_router's.
     """
     # FastAPI's own pages load their scripts from a CDN.
     app = FastAPI(title=name, description=description, lifespan=lifespan, docs_url=None, redoc_url=None)

@@ -3,8 +3,8 @@
 from rag_app.cli.client import Failure
 from rag_app.cli.output import emit
 from rag_app.cli.search import NOTHING_FOUND
-from rag_app.core.api_key import key_path, known_key
 from rag_app.core.settings import RagSettings
+from rag_app.db.api_key import key_path, known_key
 from service_kit.browsers import is_loopback
 
 

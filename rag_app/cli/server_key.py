@@ -3,8 +3,8 @@
 import socket
 from urllib.parse import urlsplit
 
-from rag_app.core.api_key import known_key
 from rag_app.core.settings import RagSettings
+from rag_app.db.api_key import known_key
 from service_kit.browsers import is_loopback
 
 # What to do where a server asks for a key, or for another one.

@@ -9,8 +9,8 @@ from pydantic import Field, SecretStr
 
 from rag_app.cli.client import is_loopback
 from rag_app.cli.processes import Service
-from rag_app.core.api_key import asks_for_key
 from rag_app.core.settings import RagSettings
+from rag_app.db.api_key import asks_for_key
 from service_kit.settings import ServiceSettings
 
 

@@ -15,6 +15,7 @@ from rag_app.core.settings import RagSettings
 from rag_app.db.chunks_payload import DENSE, LIGHT, SPARSE, chunk_of, point_of
 from rag_app.db.chunks_query import Arm, Found, SearchRoutes, request_of
 from rag_app.db.filters import Selection, any_of, blobs, condition
+from rag_app.db.layout import collection_options, dense_params, dense_search, read_options, write_options
 from rag_app.db.qdrant_errors import mapped
 from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import Conflict, Unavailable
@@ -56,7 +57,13 @@ class ChunkStore:
         self._http = OutgoingClient(
             "Qdrant", self._address, setting="QDRANT_HOST, QDRANT_PORT", deadline_s=self._deadline_s, headers=headers
         )
-        self._routes = SearchRoutes(self._http, self._alias) if client is None else None
+        self._settings = settings
+        self._writes, self._reads = write_options(settings), read_options(settings)
+        self._dense_search = dense_search(settings)
+        consistency = settings.qdrant_read_consistency
+        self._routes = (
+            SearchRoutes(self._http, self._alias, self._dense_search, consistency) if client is None else None
+        )
         self._client = client or self._connect(key)
         self._checked: str | None = None
 
@@ -112,7 +119,7 @@ class ChunkStore:
         """Write chunks, replacing those of equal id. Returns once Qdrant has acknowledged all of them."""
         for begin in range(0, len(chunks), _POINTS_A_REQUEST):
             points = [point_of(chunk) for chunk in chunks[begin : begin + _POINTS_A_REQUEST]]
-            await self._call(self._client.upsert, self._alias, points=points, wait=True)
+            await self._call(self._client.upsert, self._alias, points=points, wait=True, **self._writes)
 
     async def delete_blobs(self, repository: str, layer: str, keys: Collection[tuple[str, str]]) -> None:
         """Delete the chunks of (path, blob) pairs of one layer."""
@@ -130,8 +137,8 @@ class ChunkStore:
         narrowed = condition(selection)
         if self._routes is not None:
             return await self._routes.ask(arms, narrowed)
-        requests = [request_of(arm, narrowed) for arm in arms]
-        answers = await self._call(self._client.query_batch_points, self._alias, requests=requests)
+        requests = [request_of(arm, narrowed, self._dense_search) for arm in arms]
+        answers = await self._call(self._client.query_batch_points, self._alias, requests=requests, **self._reads)
         return [[Found(chunk_of(p.id, p.payload), p.score) for p in answer.points] for answer in answers]
 
     async def cosines(self, vector: tuple[float, ...], ids: Sequence[str], scope: Scope) -> dict[str, float]:
@@ -149,6 +156,8 @@ class ChunkStore:
             query_filter=known,
             limit=len(ids),
             with_payload=False,
+            search_params=self._dense_search,
+            **self._reads,
         )
         return {str(point.id): point.score for point in answer.points}
 
@@ -157,7 +166,7 @@ class ChunkStore:
         narrowed = condition(selection)
         light = models.PayloadSelectorInclude(include=LIGHT)
         points, _ = await self._call(
-            self._client.scroll, self._alias, scroll_filter=narrowed, limit=limit, with_payload=light
+            self._client.scroll, self._alias, scroll_filter=narrowed, limit=limit, with_payload=light, **self._reads
         )
         return [chunk_of(point.id, point.payload) for point in points]
 
@@ -168,7 +177,9 @@ class ChunkStore:
         if self._routes is not None:
             chunks = await self._routes.retrieve(ids)
         else:
-            points = await self._call(self._client.retrieve, self._alias, ids=list(ids), with_payload=True)
+            points = await self._call(
+                self._client.retrieve, self._alias, ids=list(ids), with_payload=True, **self._reads
+            )
             chunks = [chunk_of(point.id, point.payload) for point in points]
         found = {chunk.id: chunk for chunk in chunks}
         return [found[i] for i in ids if i in found and found[i].repository in scope]
@@ -187,6 +198,7 @@ class ChunkStore:
                 limit=_POINTS_A_REQUEST,
                 offset=offset,
                 with_payload=True,
+                **self._reads,
             )
             found += [chunk_of(point.id, point.payload) for point in points]
             if offset is None:
@@ -220,9 +232,13 @@ class ChunkStore:
     async def _create(self, name: str, dim: int) -> None:
         if await self._call(self._client.collection_exists, name):
             return
-        dense = {DENSE: models.VectorParams(size=dim, distance=models.Distance.COSINE)}
-        sparse = {SPARSE: models.SparseVectorParams()}
-        await self._call(self._client.create_collection, name, vectors_config=dense, sparse_vectors_config=sparse)
+        await self._call(
+            self._client.create_collection,
+            name,
+            vectors_config={DENSE: dense_params(self._settings, dim)},
+            sparse_vectors_config={SPARSE: models.SparseVectorParams()},
+            **collection_options(self._settings),
+        )
 
     async def _index_payload(self, name: str) -> None:
         keyword = models.KeywordIndexType.KEYWORD
@@ -238,7 +254,7 @@ class ChunkStore:
 
     async def _delete(self, which: models.Filter) -> None:
         selector = models.FilterSelector(filter=which)
-        await self._call(self._client.delete, self._alias, points_selector=selector, wait=True)
+        await self._call(self._client.delete, self._alias, points_selector=selector, wait=True, **self._writes)
 
     async def _call(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         with mapped(self._address, self._deadline_s):

@@ -94,7 +94,11 @@ def test_each_service_s_requirements_hold_what_it_imports_at_the_versions_that_a
     tested = {name_of(name): version for name, version in tested.items()}
     for service in BUILT:
         pinned = dict(
-            re.findall(r"^([A-Za-z0-9._-]+)==(\S+) \\$", (ROOT / service / "requirements.txt").read_text(), re.M)
+            re.findall(
+                r"^([A-Za-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==(\S+) \\$",
+                (ROOT / service / "requirements.txt").read_text(),
+                re.M,
+            )
         )
         pinned = {name_of(name): version for name, version in pinned.items()}
         for requirement in needs_of(service):

@@ -67,7 +67,7 @@ def test_a_folder_of_another_owner_is_indexed_with_its_commit(running: Stack) ->
     running.cli("index", "/repositories/owned", "--name", "owned")
     known = running.ask("GET", "/v1/repositories").json()["repositories"]
     assert len(next(each["commit"] for each in known if each["name"] == "owned")) == 40
-    running.cli("repos", "delete", "owned", "--yes")
+    running.cli("repos", "delete", "owned")
 
 
 def test_one_service_comes_up_alone(running: Stack, note: Note) -> None:

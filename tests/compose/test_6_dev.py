@@ -23,11 +23,13 @@ def dev(stack: Stack, note: Note) -> Iterator[Stack]:
     stack.down()
     working = Stack(stack.folder, stack.engine, [*stack.files, "docker-compose.dev.yml"], f"{stack.project}-dev")
     started = time.monotonic()
-    working.run("build")
-    note("dev_build_s", round(time.monotonic() - started, 1))
-    working.up()
-    yield working
-    working.down()
+    try:
+        working.run("build")
+        note("dev_build_s", round(time.monotonic() - started, 1))
+        working.up()
+        yield working
+    finally:
+        working.down()
 
 
 @pytest.mark.parametrize(

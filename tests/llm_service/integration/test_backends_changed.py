@@ -118,6 +118,21 @@ async def test_a_key_that_is_rotated_in_its_file_is_used_without_a_restart(
     await until(is_rotated)
 
 
+async def test_a_key_that_is_put_into_an_empty_file_is_used_without_a_restart(start: Start, file: Path) -> None:
+    llm, key = ScriptedLlm(model="m"), file.with_name("key")
+    key.touch()
+    url = start(llm.app(), llm_upstream_api_key_file=key)
+    await said(url, "m")
+    assert "sk-" not in llm.headers[-1].get("authorization", "")
+    key.write_text("sk-new\n")
+
+    async def is_used() -> bool:
+        await said(url, "m")
+        return llm.headers[-1].get("authorization") == "Bearer sk-new"
+
+    assert await until(is_used) < 20  # the file is looked at every two seconds
+
+
 async def test_a_key_that_was_refused_works_as_soon_as_its_file_holds_the_right_one(
     start: Start, serve: Serve, file: Path
 ) -> None:

@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from rag_app.cli.server_key import key_for
-from rag_app.core.api_key import asked_key, asks_for_key, key_path, known_key
 from rag_app.core.settings import RagSettings
+from rag_app.db.api_key import asked_key, asks_for_key, key_path, known_key
 
 
 def settings(folder: Path, host: str = "0.0.0.0", **more: Any) -> RagSettings:
@@ -67,7 +67,7 @@ def test_beside_an_empty_file_for_a_key_one_is_made(tmp_path: Path) -> None:
 def test_replicas_that_start_at_once_on_one_volume_ask_for_one_key(tmp_path: Path) -> None:
     # Each makes its own, up to the instant of the link, where all but one find that there is one.
     program = (
-        "import sys; from pathlib import Path; from rag_app.core.api_key import asked_key;"
+        "import sys; from pathlib import Path; from rag_app.db.api_key import asked_key;"
         "from rag_app.core.settings import RagSettings;"
         "chosen = RagSettings(_env_file=None, data_dir=Path(sys.argv[1]), rag_host='0.0.0.0');"
         "print('ready', flush=True); sys.stdin.read(); print(asked_key(chosen).get_secret_value())"
@@ -97,7 +97,7 @@ def test_the_one_who_comes_second_takes_the_key_of_the_first(tmp_path: Path, mon
         Path(target).write_text("ca-of-another\n")
         raise FileExistsError
 
-    monkeypatch.setattr("rag_app.core.api_key.os.link", first_of_another)
+    monkeypatch.setattr("rag_app.db.api_key.os.link", first_of_another)
     assert text(asked_key(settings(tmp_path))) == "ca-of-another"
     assert os.listdir(tmp_path) == ["api_key"]
 
