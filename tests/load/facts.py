@@ -15,20 +15,24 @@ _DEFINED = re.compile(
     r"^[ \t]*(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?"
     r"(?:def|class|function\*?|interface|enum|struct)\s+(?P<name>[A-Za-z_]\w{3,})"
     r"|^[ \t]*export\s+const\s+(?P<const>[A-Za-z_]\w{3,})\s*="
-    r"|^[ \t]*(?:public|private|protected|static|final|virtual|inline)\s[\w<>\[\],:&* \t]*?\b(?P<method>[A-Za-z_]\w{3,})\("
+    r"|^[ \t]*(?:public|private|protected|static|final|virtual|inline)\s[\w<>\[\],:&* \t]*?"
+    r"\b(?P<method>[A-Za-z_]\w{3,})\("
     r"|^[\w:<>*& \t]+?\s(?P<member>\w+::\w{3,})\(",
     re.MULTILINE,
 )
 _CLASS = re.compile(r"^[ \t]*(?:export\s+)?(?:abstract\s+)?class\s+(\w+)")
 _COMMENT = re.compile(
-    r'^[ \t]*(?:#+|//+|/?\*+)?[ \t]*(?:"""|\'\'\')?[ \t]*(?P<words>[A-Z][a-z]+ [^\n]{14,}?)[ \t]*$', re.MULTILINE
+    r'^[ \t]*(?:#+|//+|/?\*+)?[ \t]*(?:"""|\'\'\')?[ \t]*(?P<words>[A-Z][a-z]+ [^\n]{14,}?)[ \t]*(?:"""|\'\'\'|\*/)?[ \t]*$',
+    re.MULTILINE,
 )
 _RAISED = re.compile(
     r"(?:raise|throw|throws?\s+new|RuntimeError|Exception|Error)\b[^\n;]{0,60}\(\s*(?:_\(\s*)?[fru]{0,2}"
     r"(?P<quote>[\"'`])(?P<message>[^\"'`\n]{15,160})(?P=quote)"
 )
 # What shows that a line is code, markup or a licence and not a sentence.
-_NO_SENTENCE = re.compile(r"[{}=<>;|\\]|::|\w\(|https?:|copyright|license|\.\.\.", re.IGNORECASE)
+_NO_SENTENCE = re.compile(
+    r"[{}=<>;|\\]|::|\w\(|https?:|copyright|licen[sc]e|notice|applicable law|warrant|\.\.\.", re.IGNORECASE
+)
 _WORDS = re.compile(r"[A-Za-z]{2,}")
 
 

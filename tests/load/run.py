@@ -221,7 +221,8 @@ def told(outcome: Outcome) -> str:
     """One line about a load."""
     searches, generations = outcome.of(SEARCH), outcome.of(GENERATE)
     return (
-        f"{'held' if outcome.is_held else 'NOT held'}: searches p95 {searches.p95_ms:g} ms, max {searches.max_ms:g} ms, "
+        f"{'held' if outcome.is_held else 'NOT held'}: "
+        f"searches p95 {searches.p95_ms:g} ms, max {searches.max_ms:g} ms, "
         f"generations p95 {generations.p95_ms:g} ms, errors {outcome.errors}, "
         f"cores {sum(outcome.cores.values()):.2f} of {core_count()}"
     )
