@@ -22,7 +22,8 @@ _DEFINED = re.compile(
 )
 _CLASS = re.compile(r"^[ \t]*(?:export\s+)?(?:abstract\s+)?class\s+(\w+)")
 _COMMENT = re.compile(
-    r'^[ \t]*(?:#+|//+|/?\*+)?[ \t]*(?:"""|\'\'\')?[ \t]*(?P<words>[A-Z][a-z]+ [^\n]{14,}?)[ \t]*(?:"""|\'\'\'|\*/)?[ \t]*$',
+    r'^[ \t]*(?:#+|//+|/?\*+)?[ \t]*(?:"""|\'\'\')?[ \t]*'
+    r'(?P<words>[A-Z][a-z]+ [^\n]{14,}?)[ \t]*(?:"""|\'\'\'|\*/)?[ \t]*$',
     re.MULTILINE,
 )
 _RAISED = re.compile(
