@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,17 +35,22 @@ QUESTION_COUNT = 80_000
 HELD, BROKEN, WRONG_USE = 0, 1, 2
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(
+    arguments: list[str] | None = None,
+    packages: Sequence[corpus.Package] = corpus.PACKAGES,
+    question_count: int = QUESTION_COUNT,
+) -> int:
     """Returns 0 where the promise was held at the rates asked for, 1 where not, 2 where nothing could be measured."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended on it, too
     cache = corpus.cache_folder()
-    roots = corpus.sources(cache, say)
-    write_questions(roots)
+    roots = corpus.sources(cache, say, packages)
+    asked = options.questions
+    write_questions(asked, roots, packages, question_count)
     if options.prepare:
-        say(f"questions for Compose and k6: {QUESTIONS}")
+        say(f"questions for Compose and k6: {asked}")
         return HELD
-    folder = RESULTS / f"load-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder = options.results / f"load-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)
     load = Load("promise", options.search_rate, options.generate_rate, options.minutes)
     try:
@@ -54,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             seen = [f"{options.sources.rstrip('/')}/{root.name}" for root in roots] if options.sources else roots
             chunks = server.indexed(measured, [str(root) for root in seen], say)
             say(f"{chunks} chunks; cache of query vectors: {measured.cache_counts()}")
-            driver = Driver(measured, locust, QUESTIONS, folder, say, QUESTION_COUNT)
+            driver = Driver(measured, locust, asked, folder, say, question_count)
             story = tell(load, driver, is_cost_wanted=not options.quick)
             say(f"cache of query vectors at the end: {measured.cache_counts()}")
     except (server.NotReady, NotInstalled, corpus.WrongContent) as exc:
@@ -68,15 +73,15 @@ def main(arguments: list[str] | None = None) -> int:
     return HELD if figures["promise_held"] else BROKEN
 
 
-def write_questions(roots: list[Path]) -> None:
-    """QUESTIONS, made anew where the corpus or the way to ask has changed."""
-    made_from = json.dumps([corpus.fingerprint(), QUESTION_COUNT, _source_of_questions()])
-    stamp = QUESTIONS.with_suffix(".from")
-    if QUESTIONS.exists() and stamp.exists() and stamp.read_text() == made_from:
+def write_questions(path: Path, roots: list[Path], packages: Sequence[corpus.Package], count: int) -> None:
+    """The questions, as a JSON list; made anew where the corpus or the way to ask has changed."""
+    made_from = json.dumps([corpus.fingerprint(packages), count, _source_of_questions()])
+    stamp = path.with_suffix(".from")
+    if path.exists() and stamp.exists() and stamp.read_text() == made_from:
         return
-    say(f"making {QUESTION_COUNT} questions of the corpus")
-    QUESTIONS.parent.mkdir(exist_ok=True)
-    QUESTIONS.write_text(json.dumps(questions(corpus_facts(roots), QUESTION_COUNT), ensure_ascii=False, indent=0))
+    say(f"making {count} questions of the corpus")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(questions(corpus_facts(roots), count), ensure_ascii=False, indent=0))
     stamp.write_text(made_from)
 
 
@@ -109,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="how long the promise is put to the test (5)")
     parser.add_argument("--search-rate", type=float, default=RATES[SEARCH], help="searches a second (100)")
     parser.add_argument("--generate-rate", type=float, default=RATES[GENERATE], help="generations a second (10)")
+    parser.add_argument("--questions", type=Path, default=QUESTIONS, help="file to keep the questions in")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the report")
     parser.add_argument("--quick", action="store_true", help="do not measure what single requests cost")
     parser.add_argument("--prepare", action="store_true", help="fetch the corpus, write the questions, and end")
     parser.add_argument("--url", default="", help="a stack that runs already, such as Compose's http://127.0.0.1:8000")

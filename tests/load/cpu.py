@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
@@ -15,24 +14,26 @@ from benchmarks.core import tree
 EVERY_S = 1.0
 
 
-@dataclass(slots=True)
 class Watch:
     """Samples CPU of process trees by name. Use it as a context; `series` then holds what was seen."""
 
-    roots: Mapping[str, int]
-    # (s since the start, CPU-s since the start) of each
-    series: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    machine: list[tuple[float, float]] = field(default_factory=list)
-    peak_mb: dict[str, float] = field(default_factory=dict)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    def __init__(self, roots: Mapping[str, int]):
+        """roots: process ids by name. series: (s since the start, CPU-s since the start) of each; machine: of all."""
+        self.series: dict[str, list[tuple[float, float]]] = {}
+        self.machine: list[tuple[float, float]] = []
+        self.peak_mb: dict[str, float] = {}
+        self._roots = roots
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._began = 0.0
+        self._first: dict[str, float] = {}
+        self._machine_first = 0.0
 
     def __enter__(self) -> Self:
         """Begin."""
         self._began = time.perf_counter()
-        self._first = {name: tree.cpu_s(pid) for name, pid in self.roots.items()}
+        self._first = {name: tree.cpu_s(pid) for name, pid in self._roots.items()}
         self._machine_first = tree.machine_cpu_s()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
 
@@ -41,7 +42,6 @@ class Watch:
     ) -> None:
         """End, with a last sample."""
         self._stop.set()
-        assert self._thread is not None
         self._thread.join()
         self._sample()
 
@@ -63,7 +63,7 @@ class Watch:
 
     def _sample(self) -> None:
         at = time.perf_counter() - self._began
-        for name, pid in self.roots.items():
+        for name, pid in self._roots.items():
             with suppress(ProcessLookupError):  # it ended: its last sample stays
                 self.series.setdefault(name, []).append((at, tree.cpu_s(pid) - self._first[name]))
                 self.peak_mb[name] = max(self.peak_mb.get(name, 0.0), tree.rss_mb(pid))

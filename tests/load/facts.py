@@ -12,15 +12,15 @@ Kind = Literal["name", "sentence", "message", "file"]
 
 # def f, class F, function f, interface F, export const f; and Java's or C++'s `modifiers Type name(`.
 _DEFINED = re.compile(
-    r"^[ \t]*(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?"
+    r"^[ \t]*(?:(?:export|default|async|abstract|public|private|protected|static|final)\s+)*"
     r"(?:def|class|function\*?|interface|enum|struct)\s+(?P<name>[A-Za-z_]\w{3,})"
     r"|^[ \t]*export\s+const\s+(?P<const>[A-Za-z_]\w{3,})\s*="
-    r"|^[ \t]*(?:public|private|protected|static|final|virtual|inline)\s[\w<>\[\],:&* \t]*?"
+    r"|^[ \t]*(?:public|private|protected|static|final|virtual|inline)\s[\w<>\[\],:&*? \t]*?"
     r"\b(?P<method>[A-Za-z_]\w{3,})\("
     r"|^[\w:<>*& \t]+?\s(?P<member>\w+::\w{3,})\(",
     re.MULTILINE,
 )
-_CLASS = re.compile(r"^[ \t]*(?:export\s+)?(?:abstract\s+)?class\s+(\w+)")
+_CLASS = re.compile(r"^[ \t]*(?:(?:export|default|abstract|public|private|static|final)\s+)*class\s+\w+")
 _COMMENT = re.compile(
     r'^[ \t]*(?:#+|//+|/?\*+)?[ \t]*(?:"""|\'\'\')?[ \t]*'
     r'(?P<words>[A-Z][a-z]+ [^\n]{14,}?)[ \t]*(?:"""|\'\'\'|\*/)?[ \t]*$',

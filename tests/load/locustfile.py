@@ -3,8 +3,9 @@
     LOAD_QUESTIONS=.load/questions.json locust -f tests/load/locustfile.py --headless --users 1 --host http://127.0.0.1:8000
 
 with the root of the project in PYTHONPATH. One user is the whole crowd: it starts each request when it is due, in a
-greenlet of its own. LOAD_SEARCH_RATE, LOAD_GENERATE_RATE (a second), LOAD_MINUTES, LOAD_FIRST_QUESTION, LOAD_KEY and
-LOAD_RECORDS (a file of CSV to write) change what is done. Ends with exit code 1 where the promise was broken.
+greenlet of its own. LOAD_SEARCH_RATE, LOAD_GENERATE_RATE (a second), LOAD_MINUTES, LOAD_FIRST_QUESTION, LOAD_KEY (or
+LOAD_KEY_FILE) and LOAD_RECORDS (a file of CSV to write) change what is done. Ends with exit code 1 where the promise
+was broken, and at once where LOAD_GIVE_UP_AFTER requests broke it.
 """
 
 import json
@@ -57,7 +58,8 @@ class Crowd(User):  # type: ignore[misc]
             url, concurrency=CONNECTIONS, connection_timeout=TIMEOUT_S, network_timeout=TIMEOUT_S
         )
         self.headers = {"content-type": "application/json"}
-        if key := os.environ.get("LOAD_KEY"):
+        file = os.environ.get("LOAD_KEY_FILE")
+        if key := Path(file).read_text().strip() if file else os.environ.get("LOAD_KEY"):
             self.headers["authorization"] = f"Bearer {key}"
 
     @task
