@@ -35,7 +35,8 @@ def call(scenario: str, number: int, question: str) -> Call:
     if scenario == SEARCH:
         return Call("/v1/search", {"query": question, "limit": 10})
     if number % CODE_EVERY == CODE_EVERY - 1:
-        return Call("/v1/generate", {"instruction": f"Write a function for this: {question}", "stream": True})
+        instruction = f"Write a function for this: {question}"  # by which script.toml knows it
+        return Call("/v1/generate", {"instruction": instruction, "language": "python", "stream": True})
     return Call("/v1/ask", {"question": question, "stream": True})
 
 

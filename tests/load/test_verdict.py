@@ -1,10 +1,14 @@
 """When the promise is broken: by an error, by lateness, by what was never sent."""
 
+import ast
+import tomllib
 from pathlib import Path
 
+from llm_service.providers.scripted.tokens import token_count
 from tests.load import records
 from tests.load.records import Record
 from tests.load.scenarios import GENERATE, SEARCH, Stream, call, search_error
+from tests.load.server import SCRIPT
 from tests.load.verdict import is_growing, judge, summary
 
 
@@ -97,3 +101,16 @@ def test_one_generation_in_five_writes_code() -> None:
     assert paths.count("/v1/generate") == 2
     assert paths.count("/v1/ask") == 8
     assert call(SEARCH, 4, "x").path == "/v1/search"
+
+
+def test_the_model_under_load_says_200_tokens_and_code_that_parses() -> None:
+    script = tomllib.loads(SCRIPT.read_text())
+    assert script["say_tokens"] == 200
+    assert script["between_tokens_s"] == 1 / 50
+    [rule] = script["rules"]
+    assert token_count(rule["say"]) == 200
+    assert rule["say"].startswith("```python\n")
+    ast.parse(rule["say"].removeprefix("```python\n").removesuffix("```"))
+    code = call(GENERATE, 4, "how is a lock taken?").body
+    assert rule["contains"].endswith(str(code["instruction"]).removesuffix(" how is a lock taken?"))
+    assert code["language"] == "python"

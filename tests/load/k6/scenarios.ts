@@ -104,7 +104,7 @@ export function generate(): void {
   const asked = question(SEARCHES + number);
   const isCode = number % CODE_EVERY === CODE_EVERY - 1;
   const answer = isCode
-    ? post("/v1/generate", { instruction: `Write a function for this: ${asked}`, stream: true })
+    ? post("/v1/generate", { instruction: `Write a function for this: ${asked}`, language: "python", stream: true })
     : post("/v1/ask", { question: asked, stream: true });
   const events = eventsOf(answer.status === 200 ? answer.body : "");
   tokens.add(events.filter((event) => event.name === "message").length);
