@@ -55,6 +55,9 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_a_search_without_one_of_its_arms_is_no_whole_answer() -> None:
     assert search_error(200, b'{"hits": [{}], "degraded": []}') == ""
     assert search_error(200, b'{"hits": [{}], "degraded": ["embedding"]}') == "degraded: embedding"
+    assert search_error(200, b'{"hits":[{"id":"a"}],"degraded":[],"took_ms":{}}') == ""
+    assert search_error(200, b'{"hits":[{"id":"a"}],"degraded":["embedding"],"took_ms":{}}') == "degraded: embedding"
+    assert search_error(200, b'{"hits":[],"degraded":[],"took_ms":{}}') == "no hits"
     assert search_error(200, b'{"hits": [], "degraded": []}') == "no hits"
     assert search_error(503, b"") == "status 503"
     assert search_error(200, b"<html>") == "not JSON"
