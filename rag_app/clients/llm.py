@@ -68,17 +68,17 @@ class GatewayLlm(OpenAILike):
         async def gen() -> ChatResponseAsyncGen:
             asked: dict[str, Any] = {"messages": to_openai_message_dicts(messages, model=self.model)}
             text = ""
-            async with await create(**asked, **self._get_model_kwargs(stream=True, **kwargs)) as stream:
-                async with aclosing(chunks(stream.response)) as told:
-                    async for chunk in told:
-                        delta = delta_of(chunk)
-                        text += delta
-                        yield ChatResponse(
-                            message=ChatMessage(role="assistant", content=text),
-                            delta=delta,
-                            raw=chunk,
-                            additional_kwargs=counts_of(chunk),
-                        )
+            stream = await create(**asked, **self._get_model_kwargs(stream=True, **kwargs))
+            async with aclosing(chunks(stream.response)) as told:
+                async for chunk in told:
+                    delta = delta_of(chunk)
+                    text += delta
+                    yield ChatResponse(
+                        message=ChatMessage(role="assistant", content=text),
+                        delta=delta,
+                        raw=chunk,
+                        additional_kwargs=counts_of(chunk),
+                    )
 
         return gen()
 
