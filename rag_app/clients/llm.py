@@ -13,6 +13,7 @@ from llama_index.llms.openai.utils import to_openai_message_dicts
 from llama_index.llms.openai_like import OpenAILike
 
 from rag_app.clients.llm_stream import chunks, counts_of, delta_of
+from rag_app.clients.llm_transport import AiohttpTransport
 from rag_app.core.settings import RagSettings
 from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
@@ -139,7 +140,7 @@ class GatewayLlm(OpenAILike):
 def create_llm(settings: RagSettings) -> GatewayLlm:
     """The model behind LLM_URL. Nothing connects before the first call."""
     # As for every service that we call, a proxy of the environment is not asked.
-    client = httpx.AsyncClient(trust_env=False, event_hooks={"request": [_prepare]})
+    client = httpx.AsyncClient(trust_env=False, transport=AiohttpTransport(), event_hooks={"request": [_prepare]})
     return GatewayLlm(
         model=settings.llm_model,
         api_base=settings.llm_url,
