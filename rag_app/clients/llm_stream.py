@@ -4,7 +4,7 @@ openai's client makes a pydantic object of each token, by way of a decoder of it
 here, 0.15 went into that.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -14,7 +14,7 @@ import orjson
 _DONE = b"[DONE]"
 
 
-async def chunks(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+async def chunks(response: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
     """Each event's JSON object, up to [DONE] or the end of the response, which is closed in any case.
 
     Fails with openai.APIError where an event says so, ValueError where one is not a JSON object, and as httpx does.

@@ -60,7 +60,7 @@ async def test_leaving_closes_the_response() -> None:
     answer = response(EVENTS)
     told = chunks(answer)
     await anext(told)
-    await told.aclose()  # type: ignore[attr-defined]
+    await told.aclose()
     assert answer.is_closed
 
 
