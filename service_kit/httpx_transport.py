@@ -1,6 +1,6 @@
-"""aiohttp under httpx, for clients that want httpx (openai's): a streamed answer is 200 small reads, and httpcore's are dear.
+"""aiohttp under httpx, for clients that want httpx (openai's): a streamed answer is 200 small reads.
 
-Of 60 CPU-ms that such an answer took in rag_app, 15 went into httpcore, h11 and anyio.
+Of the 60 CPU-ms that such an answer took in rag_app, 15 went into httpcore, h11 and anyio.
 """
 
 from collections.abc import AsyncIterator, Iterator
