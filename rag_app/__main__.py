@@ -8,11 +8,12 @@ from service_kit.settings import explained
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until told to stop; exit code 2, in words, where a setting or a file that it names is wrong."""
     with explained("rag_app"):
         settings = RagSettings()
-    configure_logging("rag_app", settings.log_level)
-    serve(create_app(settings), settings.rag_host, settings.rag_port, "RAG_PORT")
+        configure_logging("rag_app", settings.log_level)
+        app = create_app(settings)
+    serve(app, settings.rag_host, settings.rag_port, "RAG_PORT", grace_s=settings.shutdown_grace_s)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,6 +12,7 @@ from service_kit.docs import docs_router
 from service_kit.errors import ServiceError
 from service_kit.failures import Envelope, default_envelope, install_failure_handlers, render
 from service_kit.health import Readiness, health_router
+from service_kit.keys import Guarded, KeyGuard
 from service_kit.metrics import HttpMetrics
 from service_kit.middleware import BodyLimit, RequestObserver
 
@@ -24,6 +26,7 @@ def create_service(
     metrics: HttpMetrics,
     max_body_bytes: int,
     allowed_hosts: AllowedHosts = ANY_HOST,
+    guarded: Guarded | None = None,
     lifespan: Lifespan | None = None,
     envelope: Envelope = default_envelope,
     description: str = "",
@@ -32,6 +35,7 @@ def create_service(
 
     readiness: what /readyz reports. metrics: a fresh HttpMetrics(name); the service's own metrics go to its registry.
     allowed_hosts: by which names it may be called; pages of other sites never may.
+    guarded: the key that callers must show; None: none is asked for.
     """
     # FastAPI's own pages load their scripts from a CDN.
     app = FastAPI(title=name, description=description, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -46,9 +50,29 @@ def create_service(
 
     # The last one added is the outermost: a refused request still gets its id, its log line and its count.
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, refuse=refuse)
+    if guarded is not None:
+        app.add_middleware(KeyGuard, guarded=guarded, refuse=refuse)
+        _document(app, guarded)
     app.add_middleware(BrowserGuard, allowed=allowed_hosts, refuse=refuse)
     app.add_middleware(RequestObserver, metrics=metrics, refuse=refuse)
     install_failure_handlers(app, metrics, envelope)
     app.include_router(health_router(readiness, metrics))
     app.include_router(docs_router(name))
     return app
+
+
+def _document(app: FastAPI, guarded: Guarded) -> None:
+    """Say in the OpenAPI document which routes ask for the key, so that /docs offers to send it."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        document.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                if guarded.is_open(path):
+                    operation["security"] = []
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -16,7 +16,8 @@ from service_kit.metrics import HttpMetrics
 
 _log = logging.getLogger("service_kit.failures")
 
-# (path of the request, error) -> JSON-able body. The path lets one app speak two dialects.
+# (path of the request, error) -> JSON-able body, or a str that is sent as it is, as text. The path lets one app speak
+# two dialects.
 Envelope = Callable[[str, ServiceError], Any]
 
 # A value that a message quotes is cut here: a caller needs to recognise it, not to get it back.
@@ -32,9 +33,16 @@ def default_envelope(path: str, error: ServiceError) -> Any:
 
 
 def render(path: str, error: ServiceError, envelope: Envelope = default_envelope) -> Response:
-    """The HTTP answer for an error: its status, its envelope and, where it is known, Retry-After in seconds."""
+    """The HTTP answer for an error: its status, its envelope, Retry-After in seconds where it is known, and at 401
+    the scheme by which a key is sent.
+    """
     headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
-    return Response(orjson.dumps(envelope(path, error)), error.status, headers, "application/json")
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    body = envelope(path, error)
+    if isinstance(body, str):
+        return Response(body, error.status, headers, "text/plain; charset=utf-8")
+    return Response(orjson.dumps(body), error.status, headers, "application/json")
 
 
 def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envelope = default_envelope) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from service_kit.app import create_service
 from service_kit.browsers import AllowedHosts
 from service_kit.health import Check
+from service_kit.keys import Guarded
 from service_kit.metrics import HttpMetrics
 from vector_db.core.settings import VectorDbSettings
 from vector_db.core.wire import envelope
@@ -48,6 +49,7 @@ def create_app(settings: VectorDbSettings | None = None, *, database: Database |
         metrics=HttpMetrics("vector_db"),
         max_body_bytes=settings.vector_db_max_body_bytes,
         allowed_hosts=AllowedHosts.of(settings.qdrant_host, settings.allowed_hosts),
+        guarded=_guarded(settings),
         lifespan=lifespan,
         envelope=envelope,
         description="The part of Qdrant's REST API that Code Assistant uses, over Qdrant Edge.",
@@ -65,3 +67,17 @@ def create_app(settings: VectorDbSettings | None = None, *, database: Database |
     app.include_router(points_router(PointService(database)))
     app.include_router(collections_router(CollectionService(database)))
     return app
+
+
+def _guarded(settings: VectorDbSettings) -> Guarded | None:
+    """The key, asked for where Qdrant asks (src/actix/mod.rs, 1.16: /metrics too), and refused in its words."""
+    if settings.qdrant_api_key is None:
+        return None
+    return Guarded(
+        settings.qdrant_api_key,
+        "QDRANT_API_KEY",
+        frozenset({"/", "/healthz", "/livez", "/readyz"}),
+        missing="Must provide an API key or an Authorization bearer token",
+        wrong="Invalid API key or JWT",
+        header=b"api-key",
+    )

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from rag_app.cli.server_key import WHERE_IT_IS, key_for
+from rag_app.core.settings import RagSettings
+
 # Connecting to a machine that answers takes far less; a server that does not exist should be told at once.
 CONNECT_TIMEOUT_S = 5.0
 
@@ -34,9 +37,16 @@ class Server:
     def __init__(self, url: str):
         """Nothing connects before the first call. A proxy of the environment is not asked for this very machine."""
         self.url = url.rstrip("/")
+        settings = RagSettings()
+        try:
+            key = key_for(self.url, settings)
+        except ValueError as exc:
+            raise Failure(str(exc)) from exc
+        self._has_key = key is not None
         try:
             self._client = httpx.Client(
                 base_url=self.url,
+                headers={} if key is None else {"authorization": f"Bearer {key}"},
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 trust_env=not is_loopback(self.url),
             )
@@ -114,6 +124,9 @@ class Server:
         # Our other services answer in our words too, of their routes.
         if not isinstance(error, dict) or "message" not in error or str(error["message"]).startswith("no route "):
             return self._stranger()
+        if error.get("code") == "unauthorized":
+            reason = "refuses the key that is set here" if self._has_key else "asks for a key"
+            return Failure(f"{self.url} {reason}; {WHERE_IT_IS}", code="unauthorized")
         return Failure(str(error["message"]), code=str(error.get("code", "")))
 
     def _stranger(self) -> Failure:

@@ -144,7 +144,8 @@ def create_llm(settings: RagSettings) -> GatewayLlm:
     return GatewayLlm(
         model=settings.llm_model,
         api_base=settings.llm_url,
-        api_key=settings.llm_api_key.get_secret_value(),
+        # OpenAI's client sends some key always.
+        api_key="none" if settings.llm_api_key is None else settings.llm_api_key.get_secret_value(),
         is_chat_model=True,
         context_window=settings.llm_context_tokens,
         max_retries=0,

@@ -2,10 +2,12 @@
 
 import asyncio
 import math
+import warnings
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
+from pydantic import SecretStr
 from qdrant_client import AsyncQdrantClient, models
 
 from rag_app.core.models import Chunk, EmbeddedChunk, ModelIdentity, Scope
@@ -14,6 +16,7 @@ from rag_app.db.chunks_light import LightChunks
 from rag_app.db.chunks_payload import DENSE, LIGHT, SPARSE, chunk_of, point_of
 from rag_app.db.chunks_query import Arm, Found, SearchRoutes, request_of
 from rag_app.db.filters import Selection, any_of, blobs, condition
+from rag_app.db.layout import collection_options, dense_params, dense_search, read_options, write_options
 from rag_app.db.qdrant_errors import mapped
 from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import Conflict, Unavailable
@@ -55,16 +58,30 @@ class ChunkStore:
         self._http = OutgoingClient(
             "Qdrant", self._address, setting="QDRANT_HOST, QDRANT_PORT", deadline_s=self._deadline_s, headers=headers
         )
+        self._settings = settings
+        self._writes, self._reads = write_options(settings), read_options(settings)
+        self._dense_search = dense_search(settings)
+        consistency = settings.qdrant_read_consistency
         self._light = LightChunks()
-        self._routes = SearchRoutes(self._http, self._alias, self._light) if client is None else None
-        self._client = client or AsyncQdrantClient(
-            url=self._address,
-            api_key=key.get_secret_value() if key else None,
-            timeout=math.ceil(self._deadline_s),
-            check_compatibility=False,  # it would call the server from the constructor
-            event_hooks={"request": [_named_request]},
+        self._routes = (
+            SearchRoutes(self._http, self._alias, self._light, self._dense_search, consistency)
+            if client is None
+            else None
         )
+        self._client = client or self._connect(key)
         self._checked: str | None = None
+
+    def _connect(self, key: SecretStr | None) -> AsyncQdrantClient:
+        with warnings.catch_warnings():
+            # Qdrant is spoken to by http, on this machine or in its own network: the way is the operator's choice.
+            warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+            return AsyncQdrantClient(
+                url=self._address,
+                api_key=key.get_secret_value() if key else None,
+                timeout=math.ceil(self._deadline_s),
+                check_compatibility=False,  # it would call the server from the constructor
+                event_hooks={"request": [_named_request]},
+            )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -107,7 +124,7 @@ class ChunkStore:
         self._light.forget(embedded.chunk.id for embedded in chunks)
         for begin in range(0, len(chunks), _POINTS_A_REQUEST):
             points = [point_of(chunk) for chunk in chunks[begin : begin + _POINTS_A_REQUEST]]
-            await self._call(self._client.upsert, self._alias, points=points, wait=True)
+            await self._call(self._client.upsert, self._alias, points=points, wait=True, **self._writes)
 
     async def delete_blobs(self, repository: str, layer: str, keys: Collection[tuple[str, str]]) -> None:
         """Delete the chunks of (path, blob) pairs of one layer."""
@@ -136,8 +153,8 @@ class ChunkStore:
     async def _query(self, arms: Sequence[Arm], narrowed: models.Filter) -> list[list[Found]]:
         if self._routes is not None:
             return await self._routes.ask(arms, narrowed)
-        requests = [request_of(arm, narrowed) for arm in arms]
-        answers = await self._call(self._client.query_batch_points, self._alias, requests=requests)
+        requests = [request_of(arm, narrowed, self._dense_search) for arm in arms]
+        answers = await self._call(self._client.query_batch_points, self._alias, requests=requests, **self._reads)
         return [[Found(chunk_of(p.id, p.payload), p.score) for p in answer.points] for answer in answers]
 
     async def scored(self, vector: tuple[float, ...], ids: Sequence[str], scope: Scope) -> list[Found]:
@@ -159,6 +176,8 @@ class ChunkStore:
             query_filter=known,
             limit=len(ids),
             with_payload=True,
+            search_params=self._dense_search,
+            **self._reads,
         )
         return [Found(chunk_of(point.id, point.payload), point.score) for point in answer.points]
 
@@ -167,7 +186,7 @@ class ChunkStore:
         narrowed = condition(selection)
         light = models.PayloadSelectorInclude(include=LIGHT)
         points, _ = await self._call(
-            self._client.scroll, self._alias, scroll_filter=narrowed, limit=limit, with_payload=light
+            self._client.scroll, self._alias, scroll_filter=narrowed, limit=limit, with_payload=light, **self._reads
         )
         return [chunk_of(point.id, point.payload) for point in points]
 
@@ -178,7 +197,9 @@ class ChunkStore:
         if self._routes is not None:
             chunks = await self._routes.retrieve(ids)
         else:
-            points = await self._call(self._client.retrieve, self._alias, ids=list(ids), with_payload=True)
+            points = await self._call(
+                self._client.retrieve, self._alias, ids=list(ids), with_payload=True, **self._reads
+            )
             chunks = [chunk_of(point.id, point.payload) for point in points]
         found = {chunk.id: chunk for chunk in chunks}
         return [found[i] for i in ids if i in found and found[i].repository in scope]
@@ -197,6 +218,7 @@ class ChunkStore:
                 limit=_POINTS_A_REQUEST,
                 offset=offset,
                 with_payload=True,
+                **self._reads,
             )
             found += [chunk_of(point.id, point.payload) for point in points]
             if offset is None:
@@ -230,9 +252,13 @@ class ChunkStore:
     async def _create(self, name: str, dim: int) -> None:
         if await self._call(self._client.collection_exists, name):
             return
-        dense = {DENSE: models.VectorParams(size=dim, distance=models.Distance.COSINE)}
-        sparse = {SPARSE: models.SparseVectorParams()}
-        await self._call(self._client.create_collection, name, vectors_config=dense, sparse_vectors_config=sparse)
+        await self._call(
+            self._client.create_collection,
+            name,
+            vectors_config={DENSE: dense_params(self._settings, dim)},
+            sparse_vectors_config={SPARSE: models.SparseVectorParams()},
+            **collection_options(self._settings),
+        )
 
     async def _index_payload(self, name: str) -> None:
         keyword = models.KeywordIndexType.KEYWORD
@@ -248,7 +274,7 @@ class ChunkStore:
 
     async def _delete(self, which: models.Filter) -> None:
         selector = models.FilterSelector(filter=which)
-        await self._call(self._client.delete, self._alias, points_selector=selector, wait=True)
+        await self._call(self._client.delete, self._alias, points_selector=selector, wait=True, **self._writes)
 
     async def _call(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         with mapped(self._address, self._deadline_s):

@@ -111,6 +111,11 @@ class JobLedger:
         row = self._database.row("SELECT holder FROM leases WHERE name = ?", [name])
         return None if row is None else str(row["holder"])
 
+    def is_leased(self, name: str) -> bool:
+        """Does anybody hold a lease that has not run out?"""
+        sql = "SELECT 1 FROM leases WHERE name = ? AND expires_at >= ?"
+        return self._database.row(sql, [name, time.time()]) is not None
+
     def give_lease(self, name: str, holder: str) -> None:
         """Give a lease back; nothing happens where another holds it."""
         with self._database.transaction() as connection:

@@ -18,6 +18,7 @@ from rag_app.db.embedding_cache import EmbeddingCache
 from rag_app.db.manifest import Manifest
 from rag_app.db.records import Job, JobError, Repository, Source
 from rag_app.features.indexing.ignore import check_globs
+from rag_app.features.indexing.lease import NAME as LEASE
 from rag_app.features.indexing.run import Tools
 from rag_app.features.indexing.sources import allowed_folder, allowed_ref, allowed_url, default_name
 from rag_app.features.indexing.worker import Worker
@@ -49,7 +50,12 @@ class IndexingService:
         self._worker = Worker(Tools(manifest, store, embedder, self._cache, settings), registry)
 
     async def start(self) -> None:
-        """Open the cache and begin to work on jobs, those that an earlier process left included."""
+        """Open the cache and begin to work on jobs, those that an earlier process left included.
+
+        A process of the role `api` does neither: what it puts down, an indexer on the same manifest sees.
+        """
+        if self._settings.rag_role == "api":
+            return
         await asyncio.to_thread(self._cache.open)
         self._worker.start()
 
@@ -110,6 +116,10 @@ class IndexingService:
             _log.warning("points will be deleted later", extra={"repository": identifier, "code": exc.code})
             return
         self._manifest.confirm_deleted(identifier)
+
+    def has_indexer(self) -> bool:
+        """Does any process hold the lease to index?"""
+        return self._manifest.jobs.is_leased(LEASE)
 
     def job(self, identifier: str, scope: Scope) -> Job:
         """One job."""

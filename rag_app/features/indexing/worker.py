@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, tools: Tools, registry: CollectorRegistry | None = None):
         """registry: where its counters go, if anywhere."""
         self._tools = tools
-        self._lease = Lease(tools.manifest.jobs)
+        self._lease = Lease(tools.manifest.jobs, tools.settings.data_dir)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.unwritten: dict[str, Job] = {}

@@ -114,7 +114,7 @@ async def test_what_takes_long_while_loading_is_told_across_the_processes(make_s
             assert said is not None
             told.append(str(wire.unpack_once(said)))
     assert told == ["half of it is done", "and there it ends"]
-    thread.join(20)
+    thread.join(60)
 
 
 async def test_a_worker_that_hangs_is_ended_all_the_same(
@@ -138,15 +138,15 @@ async def test_a_worker_that_hangs_is_ended_all_the_same(
 async def test_a_worker_that_does_not_answer_is_ended_and_its_callers_are_told(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embedding_service.engine.process._HUNG_S", 0.5)
+    monkeypatch.setattr("embedding_service.engine.process._HUNG_S", 2.0)
     before = workers()
     engine = WorkerProcess(make_settings())
     await engine.start()
     (pid,) = workers() - before
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(EngineEnded, match=r"did not answer for 0\.5 s"):
+    with pytest.raises(EngineEnded, match=r"did not answer for 2 s"):
         await engine.run("query", "embed", Batch([[101, 102]]))
-    assert await asyncio.wait_for(engine.ended(), 10) == "the worker was ended by SIGKILL"
+    assert await asyncio.wait_for(engine.ended(), 60) == "the worker was ended by SIGKILL"
 
 
 async def test_answers_that_cannot_be_read_end_the_worker_and_nobody_waits_for_ever(
@@ -160,7 +160,7 @@ async def test_answers_that_cannot_be_read_end_the_worker_and_nobody_waits_for_e
 
     monkeypatch.setattr("embedding_service.engine.wire.unpack_answer", unpack)
     with pytest.raises(EngineEnded, match="SIGKILL"):
-        await asyncio.wait_for(engine.run("query", "embed", Batch([[101, 102]])), 20)
+        await asyncio.wait_for(engine.run("query", "embed", Batch([[101, 102]])), 60)
     await engine.stop()
 
 
@@ -208,7 +208,7 @@ def test_a_worker_whose_service_is_killed_ends_too(make_settings: MakeSettings) 
         assert payload is not None
         number, outcome = wire.unpack_answer(payload)
         assert (number, isinstance(outcome, Done)) == (3, True)
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -227,4 +227,4 @@ def test_a_bug_of_a_library_while_loading_is_told_without_its_text(make_settings
     assert isinstance(failure, ModelError)
     assert "MemoryError while loading model" in str(failure)
     assert "secret" not in str(failure)
-    thread.join(20)
+    thread.join(60)

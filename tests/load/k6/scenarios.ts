@@ -12,7 +12,7 @@ import { Counter, Trend } from "k6/metrics";
 import { Options } from "k6/options";
 
 const HOST: string = __ENV.HOST || "http://127.0.0.1:8000";
-const KEY: string = __ENV.RAG_API_KEY || "";
+const KEY: string = __ENV.RAG_API_KEY_FILE ? open(__ENV.RAG_API_KEY_FILE).trim() : __ENV.RAG_API_KEY || "";
 const MINUTES: number = Number(__ENV.MINUTES || "5");
 const SEARCH_RATE: number = Number(__ENV.SEARCH_RATE || "100");
 const GENERATE_RATE: number = Number(__ENV.GENERATE_RATE || "10");

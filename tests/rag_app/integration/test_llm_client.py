@@ -100,7 +100,7 @@ async def test_a_host_that_takes_no_connection_is_found_out_before_the_answers_d
 
 
 async def test_one_deadline_holds_for_the_whole_answer(server: ScriptedLlm, url: str) -> None:
-    server.delay_s = 5
+    server.delay_s = 60
     with pytest.raises(DeadlineExceeded, match=r"0\.2 s"):
         await client(url, timeout_s=0.2).achat(HELLO)
     with pytest.raises(DeadlineExceeded, match="LLM_TIMEOUT_S"):
@@ -123,7 +123,7 @@ async def test_leaving_a_stream_ends_the_call() -> None:
         stream = await client(f"{base}/v1").astream_chat(HELLO)
         await anext(stream)
         await stream.aclose()
-        for _ in range(100):
+        for _ in range(1500):
             if dripping.left.is_set():
                 break
             await asyncio.sleep(0.02)

@@ -49,7 +49,7 @@ def site(browser: Browser, rag: FakeRag) -> Iterator[Site]:
     app = rag.app()
     app.include_router(web_router())
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     with live(app) as url:
         opened = Site(url, rag, context.new_page())
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
@@ -255,7 +255,7 @@ def test_a_server_that_is_gone_is_told_and_noticed_when_it_is_back(browser: Brow
     expect(page.get_by_role("alert")).to_contain_text("code-assistant up")
     expect(page.locator("#health")).to_have_text("no server")
     with live(app, port=int(url.rpartition(":")[2])):
-        expect(page.locator("#health")).to_have_text("1 indexed", timeout=15_000)
+        expect(page.locator("#health")).to_have_text("1 indexed", timeout=30_000)
         expect(page.get_by_role("alert")).to_have_count(0)
     page.close()
 

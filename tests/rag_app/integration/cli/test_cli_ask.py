@@ -29,7 +29,7 @@ def test_ask_streams_the_answer_as_it_is_written(rag: FakeRag) -> None:
         assert asked.stdout is not None
         assert asked.stdout.read(6) == b"first "
         rag.may_go_on.set()
-        assert asked.communicate(timeout=20)[0].startswith(b"second")
+        assert asked.communicate(timeout=60)[0].startswith(b"second")
 
 
 def test_a_final_answer_that_differs_from_what_was_streamed_is_shown(cli: Cli, rag: FakeRag) -> None:
