@@ -13,10 +13,10 @@ from llama_index.llms.openai.utils import to_openai_message_dicts
 from llama_index.llms.openai_like import OpenAILike
 
 from rag_app.clients.llm_stream import chunks, counts_of, delta_of
+from rag_app.clients.llm_transport import AiohttpTransport
 from rag_app.core.settings import RagSettings
 from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
-from service_kit.httpx_transport import AiohttpTransport
 
 # A model that is down should be found out long before an answer's own deadline.
 CONNECT_TIMEOUT_S = 5.0

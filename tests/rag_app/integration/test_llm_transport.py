@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from service_kit.httpx_transport import AiohttpTransport
+from rag_app.clients.llm_transport import AiohttpTransport
 from tests.support.live import free_port, live
 
 
