@@ -22,15 +22,21 @@ def _processes() -> Row:
         (
             Panel(
                 "Processor",
-                "Cores of each service's process. The embedding service's worker is another, which is not told.",
-                (Query("sum by (job) (rate(process_cpu_seconds_total[$__rate_interval]))", "{{job}}"),),
+                "Cores of each service's process, and of the one in which the embedding model runs.",
+                (
+                    Query(rate("process_cpu_seconds_total", "job"), "{{job}}"),
+                    Query(rate("embedding_worker_process_cpu_seconds_total", "job"), "{{job}}: model"),
+                ),
                 unit="cores",
                 is_stacked=True,
             ),
             Panel(
                 "Memory",
                 "Resident. The container's limit is in docker-compose.yml.",
-                (Query("sum by (job) (process_resident_memory_bytes)", "{{job}}"),),
+                (
+                    Query("sum by (job) (process_resident_memory_bytes)", "{{job}}"),
+                    Query("sum by (job) (embedding_worker_process_resident_memory_bytes)", "{{job}}: model"),
+                ),
                 unit="bytes",
             ),
             Panel(
@@ -47,7 +53,7 @@ def _processes() -> Row:
             ),
             Panel(
                 "CPU a request",
-                "Of each service's process: what a request costs.",
+                "What a request costs each service's process; of the embedding service, its model apart.",
                 (
                     Query(
                         f"{rate('process_cpu_seconds_total', 'job')} / ({rate('http_requests_total', 'job')} > 0)",

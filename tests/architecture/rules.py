@@ -47,5 +47,5 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sentence_transformers": ("embedding_service.backends", "benchmarks.embedding"),
     "onnxruntime": ("embedding_service.backends",),
     "onnx": ("embedding_service.backends",),
-    "aiohttp": ("service_kit", "llm_service.providers", "benchmarks"),
+    "aiohttp": ("service_kit", "llm_service.providers", "rag_app.clients", "benchmarks"),
 }

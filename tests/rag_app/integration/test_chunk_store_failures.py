@@ -92,7 +92,7 @@ async def test_an_answer_of_another_shape_is_upstreams_fault(store: ChunkStore, 
     for call in (
         store.named(EVERYTHING, 10),
         store.retrieve([CHUNK_ID], SCOPE),
-        store.cosines((1.0, 0.0), [CHUNK_ID], SCOPE),
+        store.scored((1.0, 0.0), [CHUNK_ID], SCOPE),
     ):
         qdrant.failures = [(200, b'{"result": "nonsense"}', {})]
         with pytest.raises(Upstream, match="something else than its API says"):
