@@ -32,14 +32,15 @@ def create_service(
     lifespan: Lifespan | None = None,
     envelope: Envelope = default_envelope,
     description: str = "",
+    watched: Readiness | None = None,
     direct: Sequence[APIRoute] = (),
 ) -> FastAPI:
     """An app with /healthz, /readyz, /metrics, /docs, request ids, a body limit and one envelope for every failure.
 
     readiness: what /readyz reports. metrics: a fresh HttpMetrics(name); the service's own metrics go to its registry.
     allowed_hosts: by which names it may be called; pages of other sites never may.
+    guarded: the key that callers must show; None: none is asked for. watched: as health_router's.
     direct: routes that are ASGI apps, served past FastAPI (see DirectRoutes); they stand in its document all the same.
-    guarded: the key that callers must show; None: none is asked for.
     """
     # FastAPI's own pages load their scripts from a CDN.
     app = FastAPI(title=name, description=description, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -63,7 +64,7 @@ def create_service(
     app.add_middleware(BrowserGuard, allowed=allowed_hosts, refuse=refuse)
     app.add_middleware(RequestObserver, metrics=metrics, refuse=refuse)
     install_failure_handlers(app, metrics, envelope)
-    app.include_router(health_router(readiness, metrics))
+    app.include_router(health_router(readiness, metrics, watched))
     app.include_router(docs_router(name))
     return app
 

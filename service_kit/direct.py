@@ -11,10 +11,10 @@ from service_kit.errors import ServiceError
 class DirectRoutes:
     """Serves what matches a route's path and method to the letter; all else is the app's, as is what else fails."""
 
-    def __init__(self, app: ASGIApp, routes: Sequence[APIRoute], answer: Callable[[str, ServiceError], ASGIApp]):
+    def __init__(self, app: ASGIApp, routes: Sequence[APIRoute], answer: Callable[[Scope, ServiceError], ASGIApp]):
         """routes: each with a bare ASGI app of its own as `app`, and a path without parameters.
 
-        answer: (path, what a route raised before its first byte) -> what is answered, as the app answers it.
+        answer: (scope, what a route raised before its first byte) -> what is answered, as the app answers it.
         """
         self._app = app
         self._answer = answer
@@ -30,4 +30,4 @@ class DirectRoutes:
         try:
             await route.app(scope, receive, send)
         except ServiceError as exc:
-            await self._answer(scope["path"], exc)(scope, receive, send)
+            await self._answer(scope, exc)(scope, receive, send)

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service_kit.context import REQUEST_ID_HEADER, accept_or_make, request_id
 from service_kit.errors import TooLarge, Unavailable
 from service_kit.logs import plain_handler
-from service_kit.metrics import HttpMetrics
+from service_kit.metrics import HttpMetrics, route_of
 
 _log = logging.getLogger("service_kit.access")
 
@@ -73,7 +73,7 @@ class RequestObserver:
             self._record(scope, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, duration_s: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = route_of(scope)
         self._metrics.count(scope["method"], route, status, duration_s)
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if not _log.isEnabledFor(level):

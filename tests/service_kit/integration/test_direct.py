@@ -68,11 +68,11 @@ def test_a_refusal_is_in_the_envelope_and_counted(client: TestClient, metrics: H
     assert metrics.registry.get_sample_value("errors_total", {"code": "overloaded"}) == 1
 
 
-def test_a_failure_is_logged_with_its_path(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_logged_with_its_route(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert client.post("/fallen").status_code == 502
     (record,) = [record for record in caplog.records if record.name == "service_kit.failures"]
-    assert vars(record)["path"] == "/fallen"
+    assert vars(record)["route"] == "/fallen"
     assert "answered badly" in vars(record)["detail"]
 
 
