@@ -15,6 +15,7 @@ from rag_app.core.models import Scope
 from rag_app.db.manifest_files import FileLedger
 from rag_app.db.manifest_jobs import JobLedger
 from rag_app.db.manifest_schema import BASE_LAYER, MIGRATIONS
+from rag_app.db.manifest_totals import Totals, read_totals
 from rag_app.db.records import INDEXED, RefState, Repository, RepositoryState, Source
 from rag_app.db.sqlite import Database, as_json
 from service_kit.errors import Conflict, NotFound
@@ -136,6 +137,10 @@ class Manifest:
         """Its points are gone."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM deleted_repositories WHERE id = ?", (identifier,))
+
+    def totals(self) -> Totals:
+        """How much is indexed and what waits."""
+        return read_totals(self._database, _STATE)
 
     def refs(self, scope: Scope, ref: str | None) -> list[RefState]:
         """The ref of each repository in scope: its default where `ref` is None, else the one of that name or commit.

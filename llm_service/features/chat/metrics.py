@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from llm_service.admission.door import Door
 from llm_service.core.errors import ClientLeft
 from llm_service.features.chat.usage import Usage
 from llm_service.providers.base import Fault
@@ -234,21 +235,24 @@ class Gaps(Collector):
 class LiveState(Collector):
     """What is so at the moment of a scrape; costs nothing between scrapes."""
 
-    def __init__(self, members: Callable[[], Sequence[Member]], in_work: Callable[[], int], waiting: Callable[[], int]):
-        """All are asked at each scrape."""
+    def __init__(self, members: Callable[[], Sequence[Member]], door: Door):
+        """Both are asked at each scrape."""
         self._members = members
-        self._in_work = in_work
-        self._waiting = waiting
+        self._door = door
 
     def collect(self) -> Iterable[Metric]:
-        """Gauges: requests in work and in the queue; by backend those in flight, and the breaker's state."""
-        yield GaugeMetricFamily("llm_requests_in_work", "Requests that are being served.", self._in_work())
-        yield GaugeMetricFamily("llm_requests_queued", "Requests that wait for a place.", self._waiting())
+        """Gauges: requests in work and in the queue, and how many may be; by backend those in flight, its breaker."""
+        door, members = self._door, self._members()
+        yield GaugeMetricFamily("llm_requests_in_work", "Requests that are being served.", door.in_work)
+        yield GaugeMetricFamily("llm_requests_in_work_limit", "Most that are served at once.", door.max_concurrent)
+        yield GaugeMetricFamily("llm_requests_queued", "Requests that wait for a place.", door.waiting)
+        yield GaugeMetricFamily("llm_requests_queued_limit", "Most that may wait.", door.max_queued)
+        yield GaugeMetricFamily("llm_backends", "Backends that are configured.", len(members))
         in_flight = GaugeMetricFamily("llm_backend_in_flight", "Requests at a backend.", labels=["backend"])
         states = GaugeMetricFamily(
             "llm_breaker_state", "0: closed, 1: half-open, 2: open, 3: cooling after a 429.", labels=["backend"]
         )
-        for member in self._members():
+        for member in members:
             in_flight.add_metric([member.backend.name], member.in_flight)
             states.add_metric([member.backend.name], member.breaker.state)
         yield in_flight

@@ -146,7 +146,7 @@ async def test_writes_are_ordered_and_reads_consistent_as_set(qdrant: tuple[Reco
     assert recording.of("POST", "/points/delete")[0]["ordering"] == "medium"
     await store.query(ARMS, EVERYTHING)
     assert recording.of("POST", "/query/batch")[0] == {"consistency": "majority"}
-    await store.cosines((1.0, 0.0, 0.0), [CHUNK.chunk.id], frozenset({"r1"}))
+    await store.scored((1.0, 0.0, 0.0), [CHUNK.chunk.id], frozenset({"r1"}))
     assert recording.of("POST", "/points/query")[0] == {"consistency": "majority"}
     await store.retrieve([CHUNK.chunk.id], frozenset({"r1"}))
     assert recording.of("POST", "/points")[0] == {"consistency": "majority"}
@@ -165,7 +165,7 @@ async def test_quantised_candidates_are_ranked_by_whole_vectors_and_words_are_le
     dense, sparse = models.QueryRequestBatch.model_validate(recording.of("POST", "/query/batch")[1]).searches
     wanted = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0))
     assert (dense.params, sparse.params) == (wanted, None)
-    await store.cosines((1.0, 0.0, 0.0), [CHUNK.chunk.id], frozenset({"r1"}))
+    await store.scored((1.0, 0.0, 0.0), [CHUNK.chunk.id], frozenset({"r1"}))
     assert models.QueryRequest.model_validate(recording.of("POST", "/points/query")[1]).params == wanted
 
 

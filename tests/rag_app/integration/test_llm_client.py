@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,8 +31,19 @@ def url(server: ScriptedLlm) -> Iterator[str]:
         yield f"{base}/v1"
 
 
+_made: list[GatewayLlm] = []
+
+
+@pytest.fixture(autouse=True)
+async def _closed() -> AsyncIterator[None]:
+    yield
+    while _made:
+        await close_llm(_made.pop())
+
+
 def client(url: str, timeout_s: float = 20.0) -> GatewayLlm:
-    return create_llm(RagSettings(_env_file=None, llm_url=url, llm_timeout_s=timeout_s, llm_model="m1"))
+    _made.append(create_llm(RagSettings(_env_file=None, llm_url=url, llm_timeout_s=timeout_s, llm_model="m1")))
+    return _made[-1]
 
 
 async def streamed(llm: GatewayLlm) -> str:
