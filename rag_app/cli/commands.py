@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from rag_app.cli.ask import ask, generate
+from rag_app.cli.backup import backup, migrate, restore
 from rag_app.cli.client import Failure
 from rag_app.cli.doctor import doctor, status
 from rag_app.cli.key import key
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, index, search, ask, generate, status, doctor, key, logs):
+for command in (up, index, search, ask, generate, status, doctor, key, logs, backup, restore, migrate):
     app.command()(command)
 app.add_typer(repos, name="repos")
 

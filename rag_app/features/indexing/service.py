@@ -121,6 +121,8 @@ class IndexingService:
         self._manifest.delete(identifier)
         with suppress(RecursionError):  # a tree of a thousand folders in each other stays on the disk
             await asyncio.to_thread(shutil.rmtree, self._settings.data_dir / "clones" / identifier, ignore_errors=True)
+        if identifier not in self._manifest.deleted() or self._manifest.jobs.in_maintenance():
+            return  # a restore brings the repository back, or leaves its points to the worker
         try:
             await self._store.delete_repository(identifier)
         except ServiceError as exc:

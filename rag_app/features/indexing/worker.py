@@ -151,6 +151,8 @@ class Worker:
     async def _forget_deleted(self) -> None:
         """Delete the points of repositories that were deleted while Qdrant could not be reached."""
         manifest = self._tools.manifest
+        if await asyncio.to_thread(manifest.jobs.in_maintenance):
+            return  # what is being restored may hold them again
         for identifier in await asyncio.to_thread(manifest.deleted):
             try:
                 await self._tools.store.delete_repository(identifier)
