@@ -59,7 +59,7 @@ class RequestObserver:
                 message["headers"] = [*message["headers"], (_REQUEST_ID, this_id.encode())]
             await send(message)
 
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
         try:
             await self._app(scope, receive, send_with_id)
         except asyncio.CancelledError:
@@ -69,7 +69,7 @@ class RequestObserver:
                 await self._refuse(stopping)(scope, receive, send_with_id)
             raise
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.in_flight -= 1
             self._record(scope, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, duration_s: float) -> None:

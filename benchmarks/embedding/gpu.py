@@ -17,11 +17,9 @@ from torch.nn import functional
 
 from benchmarks.core.command import some_of
 from benchmarks.embedding.bert import LARGE, Bert, random_bert, read_bert
-from benchmarks.embedding.gpu_service import service_variants
 from benchmarks.embedding.roof import Encoder
 from benchmarks.embedding.texts import Texts
 from benchmarks.embedding.variants import BUCKET_TOKENS, Batch, Run, Variant, round_up, variants
-from embedding_service.backends.base import ModelError
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -106,7 +104,7 @@ def measure(
                 speeds = len(batch) / took_s, tokens / took_s, flop / took_s / rate
                 rows.append(Row(way.name, budget, *speeds, round(cosine, 5)))
                 _say(show("", rows[-1:]).splitlines()[-1])
-        except (RuntimeError, ImportError, ModelError) as exc:
+        except (RuntimeError, ImportError) as exc:
             _say(f"{way.name} failed: {str(exc).splitlines()[0]}")
         _say(f"{way.name} took {time.perf_counter() - began:.0f} s")
     return rows
@@ -172,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     found: dict[str, list[Row]] = {}
     if "default" in options.of:
         # Compilers last: they take longest, and who is tired of waiting has seen the others.
-        ways = sorted([*variants(), *service_variants(folder)], key=lambda way: "compiled" in way.name)
+        ways = sorted(variants(), key=lambda way: "compiled" in way.name)
         found["default"] = measure(read_bert(folder), Encoder.of(folder), batch, BUDGETS, device, rate, ways)
     if "large" in options.of:
         sizes = Encoder(LARGE.hidden, LARGE.intermediate, LARGE.layers)

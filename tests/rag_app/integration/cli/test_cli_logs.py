@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -152,6 +153,8 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if (folder / "fails").exists():
             sys.exit("no configuration file provided: not found")
         print("0a1b" if "ps" in sys.argv else (folder / "out").read_text(), flush=True)
+        if "--follow" in sys.argv:
+            import time; time.sleep(600)
         """
     (folder / "docker").write_text(textwrap.dedent(program))
     (folder / "docker").chmod(0o755)
@@ -247,4 +250,16 @@ def test_followed_lines_come_as_they_are_written_and_from_files_begun_anew(folde
         time.sleep(0.1)
         (folder / "rag_app.log").write_text(access(21, "rag_app", "/second") + "\n")
         assert "/second" in process.stdout.readline()
-        process.terminate()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_followed_containers_are_told_as_docker_tells_them_until_ctrl_c(folder: Path, docker: Path) -> None:
+    words = ["logs", "--request-id", ID, "--from", "compose", "--follow", "--json"]
+    command = [str(Path(sys.executable).with_name("code-assistant")), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert {json.loads(process.stdout.readline())["service"] for _ in range(3)} >= {"rag_app", "embedding_service"}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert "--follow" in (docker / "asked").read_text()
