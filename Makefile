@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vllm test-monitoring check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm constraints clean
+.PHONY: help run test test-vllm test-monitoring test-compose dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load constraints requirements clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -34,9 +34,15 @@ test: .venv/dev.stamp .venv/langchain.stamp ## every test, with branch coverage 
 test-vllm: .venv/dev.stamp .venv/vllm.stamp ## the gateway before a real vLLM on the CPU: a minute, once it is set up [ARGS="-k stream"]
 	@exec env VLLM_PYTHON="$(CURDIR)/.venv/vllm/bin/python" $(PY) -m pytest -m vllm tests/llm_service $(ARGS)
 
+test-compose: .venv/dev.stamp ## the stack in containers, built, used, broken and mended: fifteen minutes [ARGS="-k dev"]
+	@exec $(PY) -m pytest -m compose tests/compose $(ARGS)
+
 test-monitoring: .venv/dev.stamp ## alert rules by promtool, and every alert fired for real: three minutes [ARGS="-k rules"]
 	@$(PY) -m tests.support.prometheus
 	@exec $(PY) -m pytest -m monitoring tests/monitoring $(ARGS)
+
+dashboards: .venv/run.stamp ## write Grafana's dashboards anew from monitoring/dashboards
+	@exec $(PY) -m monitoring.dashboards
 
 check: .venv/dev.stamp ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -61,11 +67,18 @@ bench-embedding-gpu: .venv/dev.stamp ## ways to run the model on a GPU, compared
 bench-llm: .venv/dev.stamp ## the gateway, a bare pass-through and LiteLLM, interleaved: ten minutes [ARGS="--quick --servers gateway,bare"]
 	@exec $(PY) -m benchmarks.llm $(ARGS)
 
+load: .venv/dev.stamp ## the promise under load: 100 searches and 10 generations a second [ARGS="--minutes 1 --search-rate 20"]
+	@exec $(PY) -m tests.load $(ARGS)
+
 constraints: ## make constraints.txt anew from a clean install of the dev extra
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
 	.venv-constraints/bin/python -m pip install -q -e '.[dev]'
 	{ head -1 constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
 	mv constraints.new constraints.txt && rm -rf .venv-constraints
+
+requirements: .venv/dev.stamp ## make each service's requirements.txt anew from pyproject.toml and constraints.txt
+	$(PIP) uv
+	$(PY) -m deploy.requirements
 
 clean: ## remove the environment and this checkout's index
 	rm -rf .venv .venvs .data .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
@@ -99,6 +112,7 @@ COMPILE = env -u PYTHONDONTWRITEBYTECODE $(PY) -c \
 	@start=$$(date +%s); set -e; \
 	$(PIP) -c constraints.txt -e '.[dev]'; \
 	$(PY) -m tests.support.browser || true; \
+	$(PY) -m tests.support.nginx || true; \
 	echo "set up in $$(( $$(date +%s) - start )) s" >&2
 	@touch $@
 

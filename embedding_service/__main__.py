@@ -12,7 +12,13 @@ def main() -> None:
     with explained("embedding_service"):
         settings = EmbeddingSettings()
     configure_logging("embedding_service", settings.log_level)
-    serve(create_app(settings), settings.embedding_host, settings.embedding_port, "EMBEDDING_PORT")
+    serve(
+        create_app(settings),
+        settings.embedding_host,
+        settings.embedding_port,
+        "EMBEDDING_PORT",
+        grace_s=settings.shutdown_grace_s,
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def main() -> None:
         settings = LlmSettings()
         configure_logging("llm_service", settings.log_level)
         app = create_app(settings)
-    serve(app, settings.llm_host, settings.llm_port, "LLM_PORT")
+    serve(app, settings.llm_host, settings.llm_port, "LLM_PORT", grace_s=settings.shutdown_grace_s)
 
 
 if __name__ == "__main__":

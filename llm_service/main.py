@@ -64,6 +64,8 @@ def create_app(settings: LlmSettings | None = None) -> FastAPI:
             stack.enter_context(_reloading_on_hangup(files))
             yield
 
+    service = ChatService(pool, door, settings, metrics)
+    bodies = BytesBudget(settings.llm_max_bodies_bytes)
     app = create_service(
         "llm_service",
         readiness=readiness,
@@ -74,11 +76,8 @@ def create_app(settings: LlmSettings | None = None) -> FastAPI:
         lifespan=lifespan,
         envelope=openai_envelope,
         description="OpenAI's routes, forwarded to the configured backends.",
+        direct=forwarded_routes(service, gate, bodies, Limits.of(settings), settings.llm_body_timeout_s),
     )
-    service = ChatService(pool, door, settings, metrics)
-    bodies = BytesBudget(settings.llm_max_bodies_bytes)
-    routes = forwarded_routes(service, gate, bodies, Limits.of(settings), settings.llm_body_timeout_s)
-    app.router.routes[:0] = routes  # first, since nearly all requests are for them
     app.include_router(models_router(models, gate))
     return app
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from rag_app.clients.embedding import Embedder
 from rag_app.clients.llm import LanguageModel, check_llm
+from rag_app.core.settings import Role
 from rag_app.db.chunks import ChunkStore
-from service_kit.errors import ServiceError
+from service_kit.errors import ServiceError, Unavailable
 from service_kit.health import Check
 
 # A probe that waits is a probe that failed: whoever asks /readyz asks again.
@@ -25,19 +26,26 @@ SEEN_FOR_S = 300.0
 class Readiness:
     """What /readyz says. Qdrant is required; the others are told and not required.
 
-    Without the embedding service search is by keyword; without a language model answers are extracts.
+    Without the embedding service search is by keyword; without a language model answers are extracts; without an
+    indexer what is indexed stays as it is. An indexer cannot do without vectors, and asks no language model.
     """
 
-    def __init__(self, store: ChunkStore, embedder: Embedder, llm: LanguageModel):
-        """Asks nothing yet."""
+    def __init__(
+        self, store: ChunkStore, embedder: Embedder, llm: LanguageModel, role: Role, has_indexer: Callable[[], bool]
+    ):
+        """has_indexer: whether any process holds the lease to index. Asks nothing yet."""
         self._store = store
         self._embedder = embedder
         self._llm = llm
+        self._role = role
+        self._has_indexer = has_indexer
         self._llm_was_well_at = -math.inf
         self._llm_seen: tuple[float, Check] | None = None
 
     async def checks(self) -> Sequence[Check]:
         """How it is now."""
+        if self._role == "indexer":
+            return await self._ours()
         ours, llm = await asyncio.gather(self._ours(), _probe("llm", self._ask_llm, "answers", is_required=False))
         self._llm_seen = time.monotonic(), llm
         return [*ours, llm]
@@ -50,11 +58,17 @@ class Readiness:
         return checks
 
     async def _ours(self) -> list[Check]:
-        probes = (
+        probes = [
             _probe("qdrant", self._store.ready, "answers", is_required=True),
-            _probe("embedding", self._embedder.check, "answers", is_required=False),
-        )
+            _probe("embedding", self._embedder.check, "answers", is_required=self._role == "indexer"),
+        ]
+        if self._role == "api":
+            probes.append(_probe("indexer", self._ask_indexer, "holds the lease", is_required=False))
         return list(await asyncio.gather(*probes))
+
+    async def _ask_indexer(self) -> None:
+        if not await asyncio.to_thread(self._has_indexer):
+            raise Unavailable("no process indexes: jobs wait; start one with RAG_ROLE=indexer on the same DATA_DIR")
 
     async def _ask_llm(self) -> None:
         if time.monotonic() - self._llm_was_well_at < WELL_FOR_S:

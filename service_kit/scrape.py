@@ -8,6 +8,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from service_kit.errors import ServiceError
+
 # Answers on one machine take milliseconds. What hangs is told by a later scrape: Prometheus gives up after 10 s, and
 # then knows nothing of the service at all.
 SCRAPE_WAITS_S = 0.25
@@ -47,7 +49,8 @@ async def _answer(ask: Ask) -> None:
     try:
         await ask()
     except Exception as exc:
-        _log.warning("a metric cannot be read", extra={"detail": f"{type(exc).__name__}: {exc}"})
+        detail = exc.logged if isinstance(exc, ServiceError) else type(exc).__name__
+        _log.warning("a metric cannot be read", extra={"detail": detail})
 
 
 class DiskGauges:

@@ -12,9 +12,6 @@ from starlette.types import ASGIApp
 from service_kit.protocol import HEAD_TIMEOUT_S, ServiceProtocol
 from service_kit.settings import USAGE_ERROR
 
-# How long requests in flight may take to end after SIGTERM.
-GRACE_S = 10
-
 _MOST_OPEN_FILES = 65_536
 
 # Objects made and not freed before the collector looks at them; Python's own 700 is from the time of small memories.
@@ -54,8 +51,11 @@ def _spare_the_collector() -> None:
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
 
 
-def serve(app: ASGIApp, host: str, port: int, setting: str) -> None:
-    """Serve `app` on host:port until SIGINT or SIGTERM. setting: the variable that holds the port."""
+def serve(app: ASGIApp, host: str, port: int, setting: str, *, grace_s: int = 10) -> None:
+    """Serve `app` on host:port until SIGINT or SIGTERM. setting: the variable that holds the port.
+
+    grace_s: how long requests in flight may take to end then.
+    """
     listener = bind(host, port, setting)
     _raise_open_files()
     config = uvicorn.Config(
@@ -63,7 +63,7 @@ def serve(app: ASGIApp, host: str, port: int, setting: str) -> None:
         http=ServiceProtocol,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=grace_s,
         # uvicorn's own 5 s is also when many clients' pools let go of a connection: the two would meet.
         timeout_keep_alive=int(HEAD_TIMEOUT_S),
         server_header=False,

@@ -15,15 +15,16 @@ def main() -> None:
     """Serve until SIGINT or SIGTERM; exit code 2 where the folder or the port is taken."""
     with explained("vector_db"):
         settings = VectorDbSettings()
-    configure_logging("vector_db", settings.log_level)
-    database = Database(settings.vector_db_dir)
+        configure_logging("vector_db", settings.log_level)
+        database = Database(settings.vector_db_dir)
+        app = create_app(settings, database=database)
     try:
         # Before the port is bound, and not in the app's lifespan, whose failures end in a traceback.
         database.open()
     except ServiceError as exc:
         print(exc.message, file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from exc
-    serve(create_app(settings, database=database), settings.qdrant_host, settings.qdrant_port, "QDRANT_PORT")
+    serve(app, settings.qdrant_host, settings.qdrant_port, "QDRANT_PORT", grace_s=settings.shutdown_grace_s)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,6 @@
-"""Where models run. The only home of torch, sentence_transformers, onnxruntime and tokenizers."""
+"""The libraries that run models. Private code stays private: ONNX Runtime collects telemetry unless told not to."""
+
+import os
+
+# Read when the library is loaded, which only this package does; disable_telemetry_events() comes too late for it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

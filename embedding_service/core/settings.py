@@ -65,6 +65,9 @@ class EmbeddingSettings(ServiceSettings):
     embedding_api_key: SecretStr | None = Field(
         None, description="Bearer token that every request must carry, but for health and metrics (TEI: API_KEY)."
     )
+    embedding_api_key_file: Path | None = Field(
+        None, description="A file that holds it, in place of EMBEDDING_API_KEY; an empty one holds none."
+    )
 
     @model_validator(mode="after")
     def _one_default_prompt(self) -> Self:

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from llm_service.core.secrets import checked_secret, read_secret
 from llm_service.core.settings import OPENAI_URL, LlmSettings, checked_base_url
-from llm_service.core.watched import ReadFile, read_file
+from service_kit.secrets import ReadFile, checked_secret, read_file, read_secret, secret_of
 
 # Names become labels of metrics.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -95,18 +94,16 @@ def backends_of(
             raise ValueError(f"LLM_BACKENDS is not JSON: {exc}") from None
         return _from_document(document, "LLM_BACKENDS", read, environment)
     if settings.llm_base_url is not None:
-        key, path = settings.llm_upstream_api_key, settings.llm_upstream_api_key_file
-        return (_simple("default", settings.llm_base_url, key, path, "LLM_UPSTREAM_API_KEY", read),)
-    if settings.openai_api_key is not None or settings.openai_api_key_file is not None:
-        key, path = settings.openai_api_key, settings.openai_api_key_file
-        return (_simple("openai", OPENAI_URL, key, path, "OPENAI_API_KEY", read),)
-    return ()
+        value, path = settings.llm_upstream_api_key, settings.llm_upstream_api_key_file
+        return (Backend("default", settings.llm_base_url, *_key(value, path, "LLM_UPSTREAM_API_KEY", read)),)
+    key, source = _key(settings.openai_api_key, settings.openai_api_key_file, "OPENAI_API_KEY", read)
+    return () if key is None else (Backend("openai", OPENAI_URL, key, source),)
 
 
-def _simple(name: str, url: str, key: SecretStr | None, path: Path | None, setting: str, read: ReadFile) -> Backend:
-    if path is not None:
-        return Backend(name, url, read_secret(path, read), f"{setting}_FILE")
-    return Backend(name, url, None if key is None else checked_secret(key.get_secret_value(), setting), setting)
+def _key(value: SecretStr | None, path: Path | None, setting: str, read: ReadFile) -> tuple[SecretStr | None, str]:
+    """(the key, the variable that it came from, or would come from)."""
+    key = secret_of(None if value is None else checked_secret(value.get_secret_value(), setting), path, setting, read)
+    return key, setting if path is None or value is not None else f"{setting}_FILE"
 
 
 def _toml(content: bytes, place: str) -> dict[str, Any]:

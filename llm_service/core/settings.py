@@ -5,7 +5,6 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import SettingsConfigDict
 
 from service_kit.settings import ServiceSettings
 
@@ -41,8 +40,7 @@ def checked_base_url(value: str) -> str:
 class LlmSettings(ServiceSettings):
     """Settings of the LLM gateway (:8002)."""
 
-    # What is wrong may be a key that stands in the wrong variable.
-    model_config = SettingsConfigDict(hide_input_in_errors=True)
+    watched_secrets = frozenset({"openai_api_key", "llm_upstream_api_key"})
 
     llm_host: str = Field("127.0.0.1", description="Address to listen on.")
     llm_port: int = Field(8002, ge=0, le=65535, description="Port to listen on.")
@@ -56,9 +54,11 @@ class LlmSettings(ServiceSettings):
     llm_upstream_api_key: SecretStr | None = Field(
         None, description="Key of LLM_BASE_URL, where that server wants one."
     )
-    openai_api_key_file: Path | None = Field(None, description="A file that holds it, in place of OPENAI_API_KEY.")
+    openai_api_key_file: Path | None = Field(
+        None, description="A file that holds it, in place of OPENAI_API_KEY; an empty one holds none."
+    )
     llm_upstream_api_key_file: Path | None = Field(
-        None, description="A file that holds it, in place of LLM_UPSTREAM_API_KEY."
+        None, description="A file that holds it, in place of LLM_UPSTREAM_API_KEY; an empty one holds none."
     )
     llm_model: str = Field(DEFAULT_MODEL, min_length=1, description="Model for requests that name none.")
     llm_backends_file: Path | None = Field(

@@ -8,19 +8,17 @@ and works on any file system, network mounts included, which notify nobody.
 import asyncio
 import logging
 import os
-import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from service_kit.secrets import ReadFile, content_of
+
 _log = logging.getLogger("llm_service.watched")
 
 T = TypeVar("T")
-
-# Returns a file's content, or fails with ValueError in words.
-ReadFile = Callable[[Path], bytes]
 
 # Device, inode, size, time of content and time of inode; None where there is no file. Mode and owner are in the last.
 _Stamp = tuple[int, int, int, int, int] | None
@@ -39,11 +37,11 @@ class _Reading:
     def read(self, path: Path) -> bytes:
         before = _stamp_of(path)  # of one that cannot be opened; asked before, or it might be there by now
         try:
-            content, found = _content_of(path)
+            content, found = content_of(path)
         except OSError as exc:
             self._note(path, before, f"{exc.errno}".encode())
             raise ValueError(f"cannot read {path}: {exc.strerror}") from None
-        self._note(path, found, content)
+        self._note(path, _stamp(found), content)
         return content
 
     def digest(self) -> bytes:
@@ -52,24 +50,6 @@ class _Reading:
     def _note(self, path: Path, stamp: _Stamp, content: bytes) -> None:
         self.stamps.setdefault(path, stamp)  # of two that differ the older one, so that the next look sees it
         self._content.update(f"{path}\0{len(content)}\0".encode() + content)
-
-
-def read_file(path: Path) -> bytes:
-    """A ReadFile for once: what it reads is not watched."""
-    return _Reading().read(path)
-
-
-def _content_of(path: Path) -> tuple[bytes, _Stamp]:
-    with open(path, "rb", opener=_open) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(0, "it is not a regular file")
-        return file.read(), _stamp(found)
-
-
-def _open(path: str, flags: int) -> int:
-    # Not blocking, since opening a pipe that nobody writes to would stop the whole service.
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stamp(found: os.stat_result) -> _Stamp:

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from rag_app.cli.server_key import WHERE_IT_IS, key_for
+from rag_app.core.settings import RagSettings
+
 # Connecting to a machine that answers takes far less; a server that does not exist should be told at once.
 CONNECT_TIMEOUT_S = 5.0
 
@@ -34,9 +37,17 @@ class Server:
     def __init__(self, url: str):
         """Nothing connects before the first call. A proxy of the environment is not asked for this very machine."""
         self.url = url.rstrip("/")
+        self.request_id = ""  # of the last call, by which the logs of all services tell of it
+        settings = RagSettings()
+        try:
+            key = key_for(self.url, settings)
+        except ValueError as exc:
+            raise Failure(str(exc)) from exc
+        self._has_key = key is not None
         try:
             self._client = httpx.Client(
                 base_url=self.url,
+                headers={} if key is None else {"authorization": f"Bearer {key}"},
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 trust_env=not is_loopback(self.url),
             )
@@ -57,6 +68,7 @@ class Server:
             response = self._client.request(method, path, json=body, params=dict(params or {}))
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise self._unreachable(exc) from exc
+        self._note(response)
         if response.status_code >= 400:
             raise self._refused(response)
         return _decode(response.content) if response.content else None
@@ -77,6 +89,7 @@ class Server:
         headers = {"accept": "text/event-stream"}
         try:
             with self._client.stream(method, path, json=body, headers=headers) as response:
+                self._note(response)
                 if response.status_code >= 400:
                     response.read()
                     raise self._refused(response)
@@ -114,10 +127,26 @@ class Server:
         # Our other services answer in our words too, of their routes.
         if not isinstance(error, dict) or "message" not in error or str(error["message"]).startswith("no route "):
             return self._stranger()
-        return Failure(str(error["message"]), code=str(error.get("code", "")))
+        if error.get("code") == "unauthorized":
+            reason = "refuses the key that is set here" if self._has_key else "asks for a key"
+            return Failure(f"{self.url} {reason}; {WHERE_IT_IS}", code="unauthorized")
+        return failure_of(error, is_fault=response.status_code >= 500)
+
+    def _note(self, response: httpx.Response) -> None:
+        self.request_id = response.headers.get("x-request-id", "")
 
     def _stranger(self) -> Failure:
         return Failure(f"{self.url} answers, but it is no Code Assistant; set --server or CODE_ASSISTANT_URL")
+
+
+def failure_of(error: Mapping[str, Any], *, is_fault: bool) -> Failure:
+    """The failure that an error envelope tells of. is_fault: of a service and not of the caller, so the logs tell more.
+
+    The services' logs are on the server's machine, which need not be this one.
+    """
+    message, request = str(error.get("message", "the answer broke off")), str(error.get("request_id") or "")
+    hint = f"; for the log: `code-assistant logs --request-id {request}`" if is_fault and request else ""
+    return Failure(message + hint, code=str(error.get("code", "")))
 
 
 def parse_events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:

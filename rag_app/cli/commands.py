@@ -9,8 +9,11 @@ import typer
 from pydantic import ValidationError
 
 from rag_app.cli.ask import ask, generate
+from rag_app.cli.backup import backup, migrate, restore
 from rag_app.cli.client import Failure
 from rag_app.cli.doctor import doctor, status
+from rag_app.cli.key import key
+from rag_app.cli.logs import logs
 from rag_app.cli.output import say
 from rag_app.cli.repositories import index, repos
 from rag_app.cli.search import search
@@ -23,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, index, search, ask, generate, status, doctor):
+for command in (up, index, search, ask, generate, status, doctor, key, logs, backup, restore, migrate):
     app.command()(command)
 app.add_typer(repos, name="repos")
 
@@ -39,8 +42,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
         sys.exit(failure.exit_code)
     except ValidationError as exc:  # the settings are all that a command validates
         for error in exc.errors():
-            name = ".".join(str(part) for part in error["loc"]).upper()
-            say(f"{name}={error['input']}: {error['msg']}; it is set in the environment or in .env")
+            # Where several settings do not go together, what is shown as given would be all of them, keys included.
+            given = f"={error['input']}" if error["loc"] else ""
+            name = ".".join(str(part) for part in error["loc"]).upper() + given
+            told = error["msg"].removeprefix("Value error, ")
+            say(f"{name}{': ' if name else ''}{told}; it is set in the environment or in .env")
         sys.exit(2)
 
 

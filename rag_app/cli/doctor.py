@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from rag_app.cli.client import Failure, Server
+from rag_app.cli.client import Failure, Server, is_loopback
 from rag_app.cli.options import DEFAULT_SERVER, JsonOption, ServerOption
 from rag_app.cli.output import console, emit, printable, say
 from rag_app.cli.processes import is_taken
@@ -87,6 +87,8 @@ def _git() -> Finding:
 
 
 def _model(rag: RagSettings, package: str) -> Finding:
+    if not is_loopback(rag.embedding_url):
+        return Finding("model", True, f"that of the embedding service at {rag.embedding_url}")
     if rag.embedding_model != "sentence-transformers/all-MiniLM-L6-v2":
         return Finding("model", True, f"{rag.embedding_model}, as set; its service tells whether it can be loaded")
     if find_spec(package) is not None:
@@ -109,11 +111,21 @@ def _server(url: str) -> list[Finding]:
     try:
         with Server(url) as rag:
             ready = rag.ready()
+            key = _key(rag)
     except Failure as failure:
         say(failure.message)
         return []
     checks = [Finding(**check) for check in ready["checks"]]
-    return [Finding("server", True, f"{url}: {ready['status'].replace('_', ' ')}"), *checks]
+    return [Finding("server", True, f"{url}: {ready['status'].replace('_', ' ')}"), *key, *checks]
+
+
+def _key(rag: Server) -> list[Finding]:
+    """What is to say of the key, where it is not the right one."""
+    try:
+        rag.repositories()
+    except Failure as failure:
+        return [Finding("key", False, failure.message)] if failure.code == "unauthorized" else []
+    return []
 
 
 def _ports(rag: RagSettings, stack: StackSettings) -> list[Finding]:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-# As long as a service may take to finish its requests (service_kit.serve.GRACE_S), and a little.
+# As long as a service may take to finish its requests (SHUTDOWN_GRACE_S, which `up` sets to 10), and a little.
 GRACE_S = 12.0
 
 

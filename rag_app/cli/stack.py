@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from rag_app.cli.client import is_loopback
 from rag_app.cli.processes import Service
 from rag_app.core.settings import RagSettings
+from rag_app.db.api_key import asks_for_key
 from service_kit.settings import ServiceSettings
 
 
@@ -23,7 +24,10 @@ class StackSettings(ServiceSettings):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `up` does: the services to start, the environment for them, and the addresses where all are reached."""
+    """What `up` does: the services to start, the environment for them, and the addresses where all are reached.
+
+    asks_for_key: whether callers must show one to the server. embedding_key: what the embedding service is shown.
+    """
 
     services: tuple[Service, ...]
     environment: Mapping[str, str]
@@ -32,6 +36,8 @@ class Plan:
     embedding_url: str
     llm_url: str
     external: tuple[str, ...]
+    asks_for_key: bool = False
+    embedding_key: SecretStr | None = None
 
 
 def reached_host(rag: RagSettings) -> str:
@@ -77,6 +83,7 @@ def make_plan(rag: RagSettings, stack: StackSettings, environment: Mapping[str, 
         "RAG_PORT": rag.rag_port,
         "ALLOWED_ROOTS": ":".join(str(root) for root in (*rag.roots, *([repo] if repo else []))),
         "PYTHONUNBUFFERED": 1,
+        "SHUTDOWN_GRACE_S": 10,  # within guard.GRACE_S, after which the rest is killed
     }
     return Plan(
         services=tuple(service for is_ours, service, _ in parts if is_ours),
@@ -86,6 +93,8 @@ def make_plan(rag: RagSettings, stack: StackSettings, environment: Mapping[str, 
         embedding_url=embedding_url,
         llm_url=llm_url,
         external=tuple(place for is_ours, _, place in parts if not is_ours),
+        asks_for_key=asks_for_key(rag),
+        embedding_key=rag.embedding_api_key,
     )
 
 

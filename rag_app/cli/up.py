@@ -4,11 +4,13 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
+from pydantic import SecretStr
 from rich.status import Status
 
 from rag_app.cli.ask import stream_answer
@@ -113,6 +115,8 @@ def _tell_waiting(service: Service, reason: str) -> None:
 
 
 def _serve(plan: Plan, processes: Processes) -> None:
+    if plan.asks_for_key:
+        say("callers and the page need the key that `code-assistant key` prints")
     emit(f"serving {plan.url} (Ctrl-C ends)\n")
     while True:
         time.sleep(0.5)
@@ -123,7 +127,8 @@ def _show_journey(plan: Plan, source: dict[str, str], question: str, ref: str | 
     """Index, search, ask. A step that fails ends it where `is_strict`, and else is told and leaves the server up."""
     try:
         with Server(plan.url.replace("localhost", "127.0.0.1")) as rag:
-            answer, expected = register(rag, source, ref=ref, chunks_per_s=lambda: measure_rate(plan.embedding_url))
+            rate = partial(measure_rate, plan.embedding_url, plan.embedding_key)
+            answer, expected = register(rag, source, ref=ref, chunks_per_s=rate)
             follow(rag, answer["job"], answer["repository"]["name"], expected)
             scope = {"repositories": [answer["repository"]["id"]]} | ({"ref": ref} if ref else {})
             hits = _show_search(rag, question, scope)
@@ -188,15 +193,18 @@ def _is_model_set(plan: Plan) -> bool:
         return False
 
 
-def measure_rate(embedding_url: str) -> float | None:
+def measure_rate(embedding_url: str, key: SecretStr | None = None) -> float | None:
     """Chunks a second that the embedding service makes of code-like texts; None where it cannot be asked."""
     # 48 lines of code-like words, about the 256 tokens of a full chunk; 32 of them take two cores about a second.
     # Each a text of its own that was never sent before: the service computes equal texts once, and keeps recent ones.
     lines = "\n".join(f"    result_{line} = self.compute(value, index={line})" for line in range(24))
     texts = [f"# {uuid.uuid4()}\n{lines}" for _ in range(32)]
+    headers = {} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}
     started = time.monotonic()
     try:
-        answer = httpx.post(f"{embedding_url}/embed", json={"inputs": texts}, timeout=60, trust_env=False)
+        answer = httpx.post(
+            f"{embedding_url}/embed", json={"inputs": texts}, headers=headers, timeout=60, trust_env=False
+        )
     except httpx.HTTPError:
         return None
     return 32 / (time.monotonic() - started) if answer.status_code == 200 else None

@@ -100,7 +100,8 @@ class InProcessEmbedding(BaseEmbedding):
         for text, count in zip(texts, self.count_tokens(texts), strict=True):
             if count > limit:
                 raise ValidationFailed(
-                    f"a text of {count} tokens ({text[:40]!r}…) is over the {limit} of {self.model_name}; split it"
+                    f"a text of {count} tokens ({text[:40]!r}…) is over the {limit} of {self.model_name}; split it",
+                    logged=f"a text of {count} tokens is over the {limit} of {self.model_name}",
                 )
         vectors: list[list[float]] = self._load().get_text_embedding_batch(texts)
         return vectors

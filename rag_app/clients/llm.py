@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -12,6 +12,8 @@ from llama_index.core.llms.llm import LLM
 from llama_index.llms.openai.utils import to_openai_message_dicts
 from llama_index.llms.openai_like import OpenAILike
 
+from rag_app.clients.llm_stream import chunks, counts_of, delta_of
+from rag_app.clients.llm_transport import AiohttpTransport
 from rag_app.core.settings import RagSettings
 from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable, Upstream
@@ -44,11 +46,15 @@ class GatewayLlm(OpenAILike):
             try:
                 while True:
                     # One timeout a piece: a timeout that spans a yield would cancel whoever consumes the piece.
-                    async with self._failures_in_our_words(deadline):
-                        try:
+                    try:
+                        async with asyncio.timeout_at(deadline):
                             piece = await anext(stream)
-                        except StopAsyncIteration:
-                            return
+                    except StopAsyncIteration:
+                        return
+                    except Exception as exc:
+                        if (ours := self._in_our_words(exc)) is exc:
+                            raise
+                        raise ours from exc
                     yield piece
             finally:
                 await stream.aclose()
@@ -63,15 +69,16 @@ class GatewayLlm(OpenAILike):
         async def gen() -> ChatResponseAsyncGen:
             asked: dict[str, Any] = {"messages": to_openai_message_dicts(messages, model=self.model)}
             text = ""
-            async with await create(**asked, **self._get_model_kwargs(stream=True, **kwargs)) as stream:
-                async for chunk in stream:
-                    delta = (chunk.choices[0].delta.content or "") if chunk.choices else ""
+            stream = await create(**asked, **self._get_model_kwargs(stream=True, **kwargs))
+            async with aclosing(chunks(stream.response)) as told:
+                async for chunk in told:
+                    delta = delta_of(chunk)
                     text += delta
                     yield ChatResponse(
                         message=ChatMessage(role="assistant", content=text),
                         delta=delta,
                         raw=chunk,
-                        additional_kwargs=self._get_response_token_counts(chunk),
+                        additional_kwargs=counts_of(chunk),
                     )
 
         return gen()
@@ -99,20 +106,31 @@ class GatewayLlm(OpenAILike):
         try:
             async with asyncio.timeout_at(deadline):
                 yield
-        except (TimeoutError, openai.APITimeoutError, httpx.TimeoutException) as exc:
-            if isinstance(exc.__cause__, httpx.ConnectTimeout):
-                raise self._unreachable() from exc
-            late = f"the language model did not answer within {self.timeout:g} s; see LLM_TIMEOUT_S"
-            raise DeadlineExceeded(late) from exc
-        except openai.APIStatusError as exc:
-            raise _refused(exc) from exc
-        except openai.APIConnectionError as exc:
-            raise self._unreachable() from exc
-        except (openai.OpenAIError, httpx.HTTPError) as exc:
-            raise Upstream(f"the language model broke off its answer ({type(exc).__name__})") from exc
-        except (ValueError, LookupError, AttributeError, TypeError) as exc:
-            # OpenAILike reads the answer's fields unchecked: an answer of another shape ends here.
-            raise Upstream(f"the language model's answer has not the shape of OpenAI's ({type(exc).__name__})") from exc
+        except Exception as exc:
+            if (ours := self._in_our_words(exc)) is exc:
+                raise
+            raise ours from exc
+
+    def _in_our_words(self, exc: Exception) -> Exception:
+        """The failure by our table; `exc` itself where it is ours already, or nothing that is foreseen."""
+        match exc:
+            case TimeoutError() | openai.APITimeoutError() | httpx.TimeoutException():
+                if isinstance(exc.__cause__, httpx.ConnectTimeout):
+                    return self._unreachable()
+                return DeadlineExceeded(
+                    f"the language model did not answer within {self.timeout:g} s; see LLM_TIMEOUT_S"
+                )
+            case openai.APIStatusError():
+                return _refused(exc)
+            case openai.APIConnectionError():
+                return self._unreachable()
+            case openai.OpenAIError() | httpx.HTTPError():
+                return Upstream(f"the language model broke off its answer ({type(exc).__name__})")
+            case ValueError() | LookupError() | AttributeError() | TypeError():
+                # The answer's fields are read unchecked: an answer of another shape ends here.
+                return Upstream(f"the language model's answer has not the shape of OpenAI's ({type(exc).__name__})")
+            case _:
+                return exc
 
     def _unreachable(self) -> Unavailable:
         reason = f"the language model cannot be reached at {self.api_base}; start llm_service or set LLM_URL"
@@ -122,11 +140,12 @@ class GatewayLlm(OpenAILike):
 def create_llm(settings: RagSettings) -> GatewayLlm:
     """The model behind LLM_URL. Nothing connects before the first call."""
     # As for every service that we call, a proxy of the environment is not asked.
-    client = httpx.AsyncClient(trust_env=False, event_hooks={"request": [_prepare]})
+    client = httpx.AsyncClient(trust_env=False, transport=AiohttpTransport(), event_hooks={"request": [_prepare]})
     return GatewayLlm(
         model=settings.llm_model,
         api_base=settings.llm_url,
-        api_key=settings.llm_api_key.get_secret_value(),
+        # OpenAI's client sends some key always.
+        api_key="none" if settings.llm_api_key is None else settings.llm_api_key.get_secret_value(),
         is_chat_model=True,
         context_window=settings.llm_context_tokens,
         max_retries=0,
@@ -165,15 +184,17 @@ def _refused(exc: openai.APIStatusError) -> ServiceError:
     # openai's client hands out the envelope's inside, where there is an envelope.
     told = exc.body.get("message") if isinstance(exc.body, dict) else None
     said = told if isinstance(told, str) else exc.response.text
-    message = f"the language model answered {exc.status_code}: {said[:_QUOTED_CHARS]}"
+    # What it says may quote the prompt: it is for this caller only.
+    logged = f"the language model answered {exc.status_code}"
+    message = f"{logged}: {said[:_QUOTED_CHARS]}"
     given = exc.response.headers.get("retry-after", "")
     retry_after_s = int(given) if given.isdigit() else 1
     match exc.status_code:
         case 429:
-            return Overloaded(message, retry_after_s=retry_after_s)
+            return Overloaded(message, retry_after_s=retry_after_s, logged=logged)
         case 503:
-            return Unavailable(message, retry_after_s=retry_after_s)
+            return Unavailable(message, retry_after_s=retry_after_s, logged=logged)
         case 504:
-            return DeadlineExceeded(message)
+            return DeadlineExceeded(message, logged=logged)
         case _:
-            return Upstream(message)
+            return Upstream(message, logged=logged)

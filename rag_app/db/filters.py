@@ -11,7 +11,8 @@ class Selection:
     """Chunks of these layers of these repositories; an empty tuple of the others narrows nothing.
 
     languages: as stored, lower-case. folders ("src/", with the slash) and paths are alternatives of each other. names:
-    symbols or ends of qualified names, any case. name_prefix: how one of a chunk's names begins.
+    symbols or ends of qualified names, any case. name_prefix: how one of a chunk's names begins. is_whole: the
+    repositories are all that there are, as far as the manifest knows; a hint, which makes no difference to what comes.
     """
 
     repositories: frozenset[str]
@@ -21,14 +22,17 @@ class Selection:
     paths: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     name_prefix: str = ""
+    is_whole: bool = False
 
 
-def condition(selection: Selection) -> models.Filter:
-    """Exact conditions on indexed keywords: nothing that matches is left out, nothing else comes in."""
-    must: list[models.Condition] = [
-        any_of("repository", selection.repositories),
-        any_of("layer", selection.layers),
-    ]
+def condition(selection: Selection, *, of_any_repository: bool = False) -> models.Filter:
+    """Exact conditions on indexed keywords: nothing that matches is left out, nothing else comes in.
+
+    of_any_repository: all but the repositories, which the caller then looks at in what was found.
+    """
+    must: list[models.Condition] = [any_of("layer", selection.layers)]
+    if not of_any_repository:
+        must.insert(0, any_of("repository", selection.repositories))
     if selection.languages:
         must.append(any_of("language", selection.languages))
     places = [any_of(key, values) for key, values in _places(selection) if values]
@@ -51,8 +55,13 @@ def blobs(repository: str, layer: str, keys: Collection[tuple[str, str]]) -> mod
 
 
 def any_of(key: str, values: Iterable[str]) -> models.FieldCondition:
-    """key is one of `values`; sorted, so that equal queries are equal on the wire."""
-    return models.FieldCondition(key=key, match=models.MatchAny(any=sorted(values)))
+    """key is one of `values`; sorted, so that equal queries are equal on the wire.
+
+    One value is told as that: over 26,000 chunks Edge takes 0.2 CPU-ms to search by it, and 0.8 as a list of one.
+    """
+    listed = sorted(values)
+    match = models.MatchValue(value=listed[0]) if len(listed) == 1 else models.MatchAny(any=listed)
+    return models.FieldCondition(key=key, match=match)
 
 
 def folders_of(path: str) -> list[str]:

@@ -10,6 +10,7 @@ PACKAGES: dict[str, frozenset[str]] = {
     "evals": frozenset({"service_kit"}),
     "benchmarks": frozenset({"service_kit"}),
     "notebooks": frozenset({"service_kit"}),
+    "monitoring": frozenset(),
 }
 
 # 2. The floors inside a service: a room imports its own floor or a lower one.
@@ -46,5 +47,5 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sentence_transformers": ("embedding_service.backends", "benchmarks.embedding"),
     "onnxruntime": ("embedding_service.backends",),
     "onnx": ("embedding_service.backends",),
-    "aiohttp": ("service_kit", "llm_service.providers", "benchmarks"),
+    "aiohttp": ("service_kit", "llm_service.providers", "rag_app.clients", "benchmarks"),
 }

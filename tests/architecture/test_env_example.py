@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CLASSES: list[type[BaseSettings]] = [RagSettings, EmbeddingSettings, LlmSettings, VectorDbSettings]
 LINE = re.compile(r"^#([A-Z][A-Z0-9_]+)=(.*)$")
 
+INTERPOLATED = re.compile(r"(?<!\$)\$\{([A-Z][A-Z0-9_]+)(?::?[-?]([^}]*))?\}")
+
 # Defaults that depend on the machine are told in words, not as a value.
 MACHINE_DEPENDENT = {"DATA_DIR", "VECTOR_DB_DIR"}
 
@@ -33,9 +35,27 @@ def as_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def of_compose() -> dict[str, str]:
+    """What the Compose files take from the environment, with the default that they give it."""
+    files = [
+        *ROOT.glob("docker-compose*.yml"),
+        *ROOT.glob("*/docker-compose.yml"),
+        *ROOT.glob("tests/*/docker-compose.yml"),
+    ]
+    return {name: default for file in files for name, default in INTERPOLATED.findall(file.read_text("utf-8"))}
+
+
 def test_every_variable_is_documented_and_no_other() -> None:
     known = {name.upper() for settings in CLASSES for name in settings.model_fields}
-    assert set(documented()) == known
+    assert set(documented()) == known | of_compose().keys()
+
+
+def test_what_only_compose_reads_is_documented_with_its_default() -> None:
+    ours = {name.upper() for settings in CLASSES for name in settings.model_fields}
+    told = documented()
+    assert {name: told[name] for name in of_compose() if name not in ours} == {
+        name: default for name, default in of_compose().items() if name not in ours
+    }
 
 
 @pytest.mark.parametrize("settings", CLASSES, ids=lambda settings: settings.__name__)

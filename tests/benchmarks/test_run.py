@@ -79,7 +79,7 @@ def test_cpu_of_the_servers_child_is_what_a_load_costs(texts: Texts, tmp_path: P
         running.stop()
     assert measured.texts == 96
     assert 160 < measured.tokens / 96 < 200
-    assert 0.47 < measured.cpu_s < 0.7  # 96 texts of 5 ms, and the HTTP server's own
+    assert 0.47 < measured.cpu_s < 0.9  # 96 texts of 5 ms, and the HTTP server's own
     assert len(measured.latencies_s) == 3
     assert min(measured.latencies_s) >= 0.15
 
@@ -106,7 +106,7 @@ def test_a_load_ends_after_its_time(texts: Texts, tmp_path: Path) -> None:
     finally:
         running.stop()
     assert 2 <= len(measured.latencies_s) < 20
-    assert measured.wall_s < 2
+    assert measured.wall_s < 8  # all hundred would take 10 s of a core
 
 
 def test_an_answer_other_than_200_fails_the_load(texts: Texts, tmp_path: Path) -> None:
@@ -193,8 +193,8 @@ def test_ctrl_c_ends_everything_that_was_started(ending: signal.Signals, when: s
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(ending)
-    assert process.wait(30) != 0
-    deadline = time.monotonic() + 5
+    assert process.wait(60) != 0
+    deadline = time.monotonic() + 30
     while (left := [pid for pid in children if _is_alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []

@@ -50,6 +50,15 @@ def test_from_nothing_to_a_cited_answer_and_the_second_time_only_what_changed(
     assert "nothing has changed" in again.stdout + again.stderr
 
 
+def test_beyond_loopback_it_makes_a_key_and_shows_the_journey_with_it(project: Path, env: dict[str, str]) -> None:
+    ended = up(project, {**env, "RAG_HOST": "0.0.0.0"})
+    assert ended.returncode == 0, ended.stderr
+    assert "[1] " in ended.stdout
+    key = (Path(env["DATA_DIR"]) / "api_key").read_text().strip()
+    logs = [path.read_text("utf-8", "replace") for path in (Path(env["DATA_DIR"]) / "logs").glob("*.log*")]
+    assert key not in "".join([ended.stdout, ended.stderr, *logs])
+
+
 def test_ctrl_c_ends_all_that_it_started(project: Path, env: dict[str, str]) -> None:
     started = subprocess.Popen(
         [PROGRAM, "up"], env=env, cwd=project.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

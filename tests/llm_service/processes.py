@@ -79,19 +79,19 @@ def gateway(folder: Path, **environment: Any) -> Iterator[Gateway]:
         _until_alive(running)
         yield running
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
     finally:
         process.kill()
         process.wait()
 
 
 def _until_alive(running: Gateway) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             assert httpx.get(f"{running.url}/healthz").status_code == 200
             return
         except httpx.TransportError:
             assert running.process.poll() is None, running.log
-            assert time.monotonic() < deadline, "it did not start within 30 s"
+            assert time.monotonic() < deadline, "it did not start within 60 s"
             time.sleep(0.05)

@@ -1,10 +1,11 @@
 """Callers of the gateway: the openai SDK, httpx, bare sockets; and upstreams that note what reached them."""
 
 import asyncio
+import math
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -23,6 +24,10 @@ COMPLETION = {
     "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
 }
 
+
+# An upper bound of what a deadline of a fraction of a second ends: every other deadline of the gateway that could have
+# ended it, and every hang of an upstream here, is 30 s or more.
+SOON_S = 20
 
 # httpx makes one for each client, which takes 20 ms, and nothing here is by TLS.
 _TLS = ssl.create_default_context()
@@ -56,9 +61,22 @@ class Noting:
         await self._inner(scope, noted if scope["method"] == "POST" else receive, send)
 
 
+_OPEN: list[AsyncOpenAI] = []
+
+
 def sdk(url: str, key: str = "k") -> AsyncOpenAI:
+    """OpenAI's client, closed at the end of the test.
+
+    One that is not closes itself when it is collected: in another test's loop, which then says "Event loop is closed".
+    """
     http = DefaultAsyncHttpxClient(verify=_TLS)
-    return AsyncOpenAI(base_url=url + "/v1", api_key=key, max_retries=0, http_client=http)
+    _OPEN.append(AsyncOpenAI(base_url=url + "/v1", api_key=key, max_retries=0, http_client=http))
+    return _OPEN[-1]
+
+
+async def close_sdks() -> None:
+    while _OPEN:
+        await _OPEN.pop().close()
 
 
 async def ask(url: str, **options: Any) -> Any:
@@ -67,13 +85,13 @@ async def ask(url: str, **options: Any) -> Any:
 
 async def post(url: str, path: str = CHAT, *, key: str | None = None, **body: Any) -> httpx.Response:
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(timeout=30, verify=_TLS) as http:
+    async with httpx.AsyncClient(timeout=60, verify=_TLS) as http:
         return await http.post(url + path, json={"model": "m", "messages": HELLO, **body}, headers=headers)
 
 
 async def get(url: str, path: str, key: str | None = None) -> httpx.Response:
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(timeout=30, verify=_TLS) as http:
+    async with httpx.AsyncClient(timeout=60, verify=_TLS) as http:
         return await http.get(url + path, headers=headers)
 
 
@@ -123,7 +141,7 @@ async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     return await asyncio.open_connection(at.host, at.port)
 
 
-async def raw(url: str, sent: bytes, within_s: float = 20) -> bytes:
+async def raw(url: str, sent: bytes, within_s: float = 60) -> bytes:
     """Everything that comes back for some bytes, until the other end closes; b"" where it hangs up at once."""
     reader, writer = await connect(url)
     async with asyncio.timeout(within_s):
@@ -137,7 +155,7 @@ async def raw(url: str, sent: bytes, within_s: float = 20) -> bytes:
             writer.close()
 
 
-async def raw_answer(url: str, sent: bytes, within_s: float = 20) -> tuple[int, bytes, bytes]:
+async def raw_answer(url: str, sent: bytes, within_s: float = 60) -> tuple[int, bytes, bytes]:
     """(status, head, body) of the first answer with a content-length; the connection is closed after it."""
     reader, writer = await connect(url)
     async with asyncio.timeout(within_s):
@@ -156,8 +174,12 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:
     return int(head.split(b" ", 2)[1]), head, body
 
 
-async def until(is_so: Callable[[], Any], within_s: float = 5, what: str = "it") -> float:
-    """Seconds until `is_so()`, which may be a coroutine; fails where it takes longer than within_s."""
+async def until(is_so: Callable[[], Any], within_s: float = 30, what: str = "it") -> float:
+    """Seconds until `is_so()`, which may be a coroutine; fails where it takes longer than within_s.
+
+    within_s: no promise of the product but the end of a test that would wait for ever; long, since machines stand still
+    for seconds, and free, since what comes about is not waited for. A promise in seconds is measured by `quickest`.
+    """
     started = time.monotonic()
     while True:
         found = is_so()
@@ -167,6 +189,22 @@ async def until(is_so: Callable[[], Any], within_s: float = 5, what: str = "it")
             return time.monotonic() - started
         assert time.monotonic() - started < within_s, f"{what} did not come about in {within_s} s"
         await asyncio.sleep(0.01)
+
+
+async def quickest(once: Callable[[], Awaitable[float]], enough_s: float, tries: int = 5) -> float:
+    """Of several tries the shortest time in seconds; none is made after one that took less than enough_s.
+
+    once: may as well measure something else that is good where it is small.
+
+    The promise "within half a second" is ours, each stall of a shared machine is not: it lengthens a try or two, and a
+    defect all of them.
+    """
+    best_s = math.inf
+    for _ in range(tries):
+        best_s = min(best_s, await once())
+        if best_s < enough_s:
+            break
+    return best_s
 
 
 class Metrics:
@@ -201,5 +239,5 @@ async def settled(url: str) -> Metrics:
         seen.append(await metrics(url))
         return seen[-1].value("http_requests_in_flight") == 1.0
 
-    await until(is_quiet, 5, "quiet")
+    await until(is_quiet, what="quiet")
     return seen[-1]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PLACES = (
@@ -49,6 +49,7 @@ def launched() -> Iterator[Browser]:
     """A running Chromium. Fails with ADVICE where none is."""
     chromium = find_chromium()
     assert chromium is not None, ADVICE
+    expect.set_options(timeout=30_000)  # 5 s are too short on a shared machine that stands still
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser

@@ -20,17 +20,17 @@ def free_port() -> int:
 
 @contextmanager
 def live(app: ASGIApp, port: int = 0) -> Iterator[str]:
-    """Serve `app` until the block ends; yields its base URL. Fails where it has not started within 30 s."""
+    """Serve `app` until the block ends; yields its base URL. Fails where it has not started within 60 s."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not server.started:
         assert thread.is_alive(), "the app failed to start; see the log above"
-        assert time.monotonic() < deadline, "the app did not start within 30 s"
+        assert time.monotonic() < deadline, "the app did not start within 60 s"
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -1,8 +1,8 @@
 """Debian's Prometheus and Alertmanager: on PATH, in MONITORING_TOOLS, or unpacked into .venv/monitoring of this clone.
 
-Run by `python -m`, or by the first test that needs one, the packages are downloaded and unpacked where none is. Nothing
-is started on the machine. Debian's Alertmanager looks for its templates under /usr/share only, so
-that they are put there: that needs root, as the full disk of tests/monitoring does.
+Run by `python -m`, or by the first test that needs one, the packages are downloaded and unpacked where none is, and
+nothing is started on the machine, as an installation would. Debian's Alertmanager looks for its templates under
+/usr/share only, so that they are put there: that needs root, as the full disk of tests/monitoring does.
 """
 
 import os

@@ -16,14 +16,14 @@ def playing(*rules: dict[str, Any], **settings: Any) -> Provider:
     return scripted_provider(Script.model_validate({"rules": list(rules), **settings}))
 
 
-def call_of(path: str, body: dict[str, Any] | bytes, within_s: float = 5.0) -> Call:
+def call_of(path: str, body: dict[str, Any] | bytes, within_s: float = 30.0) -> Call:
     deadline = asyncio.get_running_loop().time() + within_s
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     is_stream = not isinstance(body, bytes) and body.get("stream") is True
     return Call(path, content, is_stream, first_by=deadline, expires_at=deadline)
 
 
-async def ask(provider: Provider, path: str = CHAT, within_s: float = 5.0, **fields: Any) -> Answer:
+async def ask(provider: Provider, path: str = CHAT, within_s: float = 30.0, **fields: Any) -> Answer:
     body = {"model": "scripted", **({"messages": USER} if path == CHAT else {}), **fields}
     return await provider.send(call_of(path, body, within_s))
 

@@ -55,7 +55,7 @@ class Told:
         self.closed.append("provider")
 
 
-def call_of(body: Any = None, *, path: str = CHAT, within_s: float = 5.0) -> Call:
+def call_of(body: Any = None, *, path: str = CHAT, within_s: float = 30.0) -> Call:
     content = body if isinstance(body, bytes) else orjson.dumps(body or {"model": "m", "messages": []})
     deadline = asyncio.get_running_loop().time() + within_s
     return Call(path, content, False, first_by=deadline, expires_at=deadline)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,9 @@ import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 Play = Callable[[Send], Awaitable[None]]
+
+# Longer than any test waits for what must not take so long: a hang that ends by itself would look like a departure.
+FOREVER_S = 600
 
 FIRST = (
     b'data: {"id":"c","object":"chat.completion.chunk","created":0,"model":"m",'
@@ -75,8 +79,26 @@ def answer(status: int, body: Any, headers: dict[str, str] | None = None) -> Pla
     return play
 
 
-def stream(*pieces: bytes | float, ending: str = "clean") -> Play:
-    """Server-sent events; a number is a pause in seconds. ending: "clean", "dies" or "hangs"."""
+def when(event: threading.Event, then: Play) -> Play:
+    """A play that begins when a test says so."""
+
+    async def play(send: Send) -> None:
+        await _is_set(event)
+        await then(send)
+
+    return play
+
+
+async def _is_set(event: threading.Event) -> None:
+    while not event.is_set():  # noqa: ASYNC110  # by the test, whose loop is another thread's
+        await asyncio.sleep(0.005)
+
+
+def stream(*pieces: bytes | float | threading.Event, ending: str = "clean") -> Play:
+    """Server-sent events; a number is a pause in seconds, an event one that a test ends.
+
+    ending: "clean", "dies" or "hangs".
+    """
 
     async def play(send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream")]
@@ -84,13 +106,15 @@ def stream(*pieces: bytes | float, ending: str = "clean") -> Play:
         for piece in pieces:
             if isinstance(piece, float):
                 await asyncio.sleep(piece)
+            elif isinstance(piece, threading.Event):
+                await _is_set(piece)
             else:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await asyncio.sleep(0.02)  # let the pieces reach the reader before the end does
         if ending == "dies":
             raise ConnectionAbortedError("the model's process was killed")
         if ending == "hangs":
-            await asyncio.sleep(60)
+            await asyncio.sleep(FOREVER_S)
         await send({"type": "http.response.body", "body": b""})
 
     return play
@@ -98,7 +122,7 @@ def stream(*pieces: bytes | float, ending: str = "clean") -> Play:
 
 async def hang(send: Send) -> None:
     """Take the request and never answer."""
-    await asyncio.sleep(60)
+    await asyncio.sleep(FOREVER_S)
 
 
 async def die(send: Send) -> None:

@@ -1,13 +1,14 @@
 """A watched file of words, the ways in which it changes, and waiting until that is noticed."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from llm_service.core.secrets import read_secret
-from llm_service.core.watched import ReadFile, Watched
+from llm_service.core.watched import Watched
+from service_kit.secrets import ReadFile, read_secret
 
 SETTING = "LLM_TEST_FILE"
 
@@ -31,11 +32,12 @@ def watched(path: Path) -> Watched[list[str]]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(2_000):
-        if holds():
-            return
+    """Wait until it holds; fails after half a minute, which is no promise but the end of a test that would hang."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail("it did not come to hold within 30 s")
         await asyncio.sleep(0.005)
-    pytest.fail("it did not come to hold within 10 s")
 
 
 def write(path: Path, text: str) -> None:

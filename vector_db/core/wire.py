@@ -8,7 +8,7 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from service_kit.errors import ServiceError, ValidationFailed
+from service_kit.errors import ServiceError, Unauthorized, ValidationFailed
 from service_kit.failures import from_validation
 from vector_db.core.errors import WrongInput
 
@@ -58,7 +58,9 @@ def _validation(error: ValidationError) -> ValidationFailed:
 
 
 def envelope(path: str, error: ServiceError) -> Any:
-    """Qdrant's envelope for a failure."""
+    """Qdrant's envelope for a failure; what it says of keys is text."""
+    if isinstance(error, Unauthorized):
+        return error.message
     return {"status": {"error": error.message}, "time": 0.0}
 
 

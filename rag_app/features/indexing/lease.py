@@ -1,50 +1,49 @@
 """Who indexes: one process at a time, under a lease in the manifest that it renews while it lives."""
 
-import os
-import socket
-import uuid
+from pathlib import Path
 
-from rag_app.db.manifest_jobs import JobLedger
+from rag_app.db.alive import AliveMark, kernel
+from rag_app.db.manifest_jobs import INDEXER, LEASE_RENEWED_EVERY_S, LEASE_S, JobLedger
+from service_kit.errors import Unavailable
 
-NAME = "indexer"
-
-# Long enough for an event loop that is busy for seconds, short enough to wait for after a crash of another machine.
-LASTING_S = 15.0
-RENEWED_EVERY_S = 4.0
+NAME = INDEXER
+LASTING_S = LEASE_S
+RENEWED_EVERY_S = LEASE_RENEWED_EVERY_S
 
 
 class Lease:
     """This process's claim to be the indexer."""
 
-    def __init__(self, jobs: JobLedger):
-        """jobs: the ledger that holds the lease."""
+    def __init__(self, jobs: JobLedger, folder: Path):
+        """jobs: the ledger that holds the lease. folder: of the manifest; all processes that may index share it."""
         self._jobs = jobs
-        self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        self._mark = AliveMark(folder / "indexers")
+        self._holder = f"{kernel()}/{self._mark.name}"
 
     def take(self) -> bool:
-        """Take or renew it. A holder that is a dead process of this machine is not waited for."""
+        """Take or renew it. A holder on this machine that has ended is not waited for, whatever its container was.
+
+        Unavailable where the data folder cannot be written.
+        """
+        try:
+            self._mark.set()
+        except OSError as exc:
+            raise Unavailable(f"cannot mark this process as alive: {exc}; see that DATA_DIR can be written") from exc
         if self._jobs.take_lease(NAME, self._holder, LASTING_S):
             return True
         other = self._jobs.lease_holder(NAME)
-        if other is None or not _is_dead(other):
+        if other is None or not self._is_dead(other):
             return False
         self._jobs.give_lease(NAME, other)
+        self._mark.sweep()
         return self._jobs.take_lease(NAME, self._holder, LASTING_S)
 
     def give_back(self) -> None:
         """Let another take it at once."""
         self._jobs.give_lease(NAME, self._holder)
+        self._mark.remove()
 
-
-def _is_dead(holder: str) -> bool:
-    host, _, rest = holder.partition("/")
-    pid = rest.partition("/")[0]
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    def _is_dead(self, holder: str) -> bool:
+        machine, _, name = holder.partition("/")
+        # Of another machine nothing can be known, nor of a name that is a path.
+        return machine == kernel() and name.isalnum() and self._mark.is_dead(name)

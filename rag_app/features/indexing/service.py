@@ -16,6 +16,7 @@ from rag_app.db.embedding_cache import EmbeddingCache
 from rag_app.db.manifest import Manifest
 from rag_app.db.records import Job, JobError, Repository, Source
 from rag_app.features.indexing.ignore import check_globs
+from rag_app.features.indexing.lease import NAME as LEASE
 from rag_app.features.indexing.metrics import IndexMetrics
 from rag_app.features.indexing.run import Tools
 from rag_app.features.indexing.sources import allowed_folder, allowed_ref, allowed_url, default_name
@@ -55,7 +56,12 @@ class IndexingService:
             metrics.questions.add(DiskGauges(metrics.registry, settings.data_dir, "data").ask)
 
     async def start(self) -> None:
-        """Open the cache and begin to work on jobs, those that an earlier process left included."""
+        """Open the cache and begin to work on jobs, those that an earlier process left included.
+
+        A process of the role `api` does neither: what it puts down, an indexer on the same manifest sees.
+        """
+        if self._settings.rag_role == "api":
+            return
         await asyncio.to_thread(self._cache.open)
         self._worker.start()
 
@@ -82,16 +88,21 @@ class IndexingService:
         check_globs("include", include)
         check_globs("exclude", exclude)
         identifier = await asyncio.to_thread(self._named, checked, name, ref, include, exclude)
-        job = self._manifest.jobs.enqueue(identifier)
-        self._worker.wake()
+        job = self._enqueue(identifier)
         return self._manifest.repository(identifier, frozenset({identifier})), job
 
     async def sync(self, identifier: str, scope: Scope) -> tuple[Repository, Job]:
         """A job that brings the index up to date."""
         self._manifest.repository(identifier, scope)
-        job = self._manifest.jobs.enqueue(identifier)
-        self._worker.wake()
+        job = self._enqueue(identifier)
         return self._manifest.repository(identifier, scope), job
+
+    def _enqueue(self, identifier: str) -> Job:
+        job = self._manifest.jobs.enqueue(identifier)
+        # From here on the job's own id is in all lines: this one leads from the request to it.
+        _log.info("queued", extra={"job": job.id, "repository": identifier})
+        self._worker.wake()
+        return job
 
     def list(self, scope: Scope) -> list[Repository]:
         """Repositories in scope, by name."""
@@ -110,12 +121,18 @@ class IndexingService:
         self._manifest.delete(identifier)
         with suppress(RecursionError):  # a tree of a thousand folders in each other stays on the disk
             await asyncio.to_thread(shutil.rmtree, self._settings.data_dir / "clones" / identifier, ignore_errors=True)
+        if identifier not in self._manifest.deleted() or self._manifest.jobs.in_maintenance():
+            return  # a restore brings the repository back, or leaves its points to the worker
         try:
             await self._store.delete_repository(identifier)
         except ServiceError as exc:
             _log.warning("points will be deleted later", extra={"repository": identifier, "code": exc.code})
             return
         self._manifest.confirm_deleted(identifier)
+
+    def has_indexer(self) -> bool:
+        """Does any process hold the lease to index?"""
+        return self._manifest.jobs.is_leased(LEASE)
 
     def job(self, identifier: str, scope: Scope) -> Job:
         """One job."""

@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, tools: Tools, registry: CollectorRegistry | None = None):
         """registry: where its counters go, if anywhere."""
         self._tools = tools
-        self._lease = Lease(tools.manifest.jobs)
+        self._lease = Lease(tools.manifest.jobs, tools.settings.data_dir)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.unwritten: dict[str, Job] = {}
@@ -60,7 +60,7 @@ class Worker:
                 try:
                     await self._as_indexer()
                 except Unavailable as exc:
-                    _log.warning("the indexer waits", extra={"detail": exc.message})
+                    _log.warning("the indexer waits", extra={"detail": exc.logged})
                     await asyncio.sleep(RETRY_S)
                 except Exception:
                     _log.exception("the indexer stumbled; it goes on")
@@ -141,7 +141,7 @@ class Worker:
                 try:
                     await asyncio.to_thread(self._tools.manifest.jobs.finish, job.id, "failed", progress, error)
                 except Unavailable as exc:
-                    _log.warning("a failed job cannot be written yet", extra={"job": job.id, "detail": exc.message})
+                    _log.warning("a failed job cannot be written yet", extra={"job": job.id, "detail": exc.logged})
                     await asyncio.sleep(RETRY_S)
                 else:
                     return
@@ -151,6 +151,8 @@ class Worker:
     async def _forget_deleted(self) -> None:
         """Delete the points of repositories that were deleted while Qdrant could not be reached."""
         manifest = self._tools.manifest
+        if await asyncio.to_thread(manifest.jobs.in_maintenance):
+            return  # what is being restored may hold them again
         for identifier in await asyncio.to_thread(manifest.deleted):
             try:
                 await self._tools.store.delete_repository(identifier)
@@ -179,7 +181,7 @@ class _Throttled:
 
 def _as_error(exc: Exception, job: Job) -> JobError:
     if isinstance(exc, ServiceError):
-        _log.warning("a job failed", extra={"job": job.id, "code": exc.code, "detail": exc.message})
+        _log.warning("a job failed", extra={"job": job.id, "code": exc.code, "detail": exc.logged})
         return JobError(exc.code, exc.message)
     _log.exception("a job failed", exc_info=exc, extra={"job": job.id})
     return JobError("internal", f"internal error; the log has it under job {job.id}")

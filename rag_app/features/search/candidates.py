@@ -31,9 +31,14 @@ class CandidateSource:
         self._store = store
         self._manifest = manifest
 
-    async def states(self, scope: Scope, ref: str | None) -> list[RefState]:
-        """The ref of each repository in scope that is searched."""
-        return await asyncio.to_thread(self._manifest.refs, scope, ref)
+    async def states(self, scope: Scope, ref: str | None) -> tuple[list[RefState], bool]:
+        """The ref of each repository in scope that is searched, and whether these are all that there are."""
+
+        def found() -> tuple[list[RefState], bool]:
+            states = self._manifest.refs(scope, ref)
+            return states, {state.repository for state in states} == self._manifest.all_ids()
+
+        return await asyncio.to_thread(found)
 
     async def matching_paths(self, states: Sequence[RefState], paths: PathFilter) -> list[str]:
         """The indexed paths that the globs take; empty where there are no globs."""

@@ -12,7 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from rag_app.clients.embedding import Embedder
 from rag_app.core.bm25 import highest_score, query_vector, term_weights
 from rag_app.core.metrics import RagMetrics
-from rag_app.core.models import Hit, Scope, SearchQuery, SearchResult, SparseVector
+from rag_app.core.models import Chunk, Hit, Scope, SearchQuery, SearchResult, SparseVector
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import query_term_ids
 from rag_app.core.wire import checked_text
@@ -101,7 +101,7 @@ class CodeRetriever(BaseRetriever):
     async def _search(self, run: _Run) -> list[Hit]:
         paths = path_filter(self._query.filters.paths)
         with run.stage("manifest"):
-            run.states = await self._source.states(self._scope, self._query.ref)
+            run.states, is_whole = await self._source.states(self._scope, self._query.ref)
             if self._query.ref is not None and self._scope and not run.states:
                 raise NotFound(
                     f"no repository in scope has the ref {self._query.ref!r}; GET /v1/repositories lists them"
@@ -110,6 +110,7 @@ class CodeRetriever(BaseRetriever):
         selection = selection_of(self._query.filters, run.states, paths, matching) if run.states else None
         if selection is None:
             return []
+        selection = replace(selection, is_whole=is_whole)
         if self._query.mode == "symbol":
             ranked = await self._by_name(run, selection, paths)
         else:
@@ -177,18 +178,15 @@ class CodeRetriever(BaseRetriever):
             )
         except _ARM_FAILURES as exc:
             if self._query.mode == "dense":
-                raise Unavailable(f"mode 'dense' needs the embedding service: {exc.message}", retry_after_s=1) from exc
+                needed = "mode 'dense' needs the embedding service: "
+                raise Unavailable(needed + exc.message, retry_after_s=1, logged=needed + exc.logged) from exc
             run.degraded = ("embedding",)
             return
         await self._store.check(identity)
         run.dense = tuple(vector)
 
     async def _hits(self, run: _Run, ranked: Sequence[Ranked]) -> list[Hit]:
-        ids = [one.candidate.chunk.id for one in ranked]
-        found, cosines = await asyncio.gather(
-            self._store.retrieve(ids, self._scope), self._missing_cosines(run, ranked)
-        )
-        chunks = {chunk.id: shown(chunk) for chunk in found}
+        chunks, cosines = await self._texts(run, ranked)
         refs = {(state.repository, state.layer): state for state in run.states}
         hits = []
         for one in ranked:
@@ -205,12 +203,13 @@ class CodeRetriever(BaseRetriever):
             hits.append(Hit(chunk, state.ref, state.commit, one.score, scores))
         return hits
 
-    async def _missing_cosines(self, run: _Run, ranked: Sequence[Ranked]) -> dict[str, float]:
-        """The cosines of hits that only the words found: relevance is judged by them."""
-        if run.dense is None:
-            return {}
-        ids = [one.candidate.chunk.id for one in ranked if one.candidate.dense is None]
-        return await self._store.cosines(run.dense, ids, self._scope)
+    async def _texts(self, run: _Run, ranked: Sequence[Ranked]) -> tuple[dict[str, Chunk], dict[str, float]]:
+        """The whole chunks by id, and cosines where hits have none that only the words found: relevance needs them."""
+        ids = [one.candidate.chunk.id for one in ranked]
+        if run.dense is None or all(one.candidate.dense is not None for one in ranked):
+            return {chunk.id: shown(chunk) for chunk in await self._store.retrieve(ids, self._scope)}, {}
+        found = await self._store.scored(run.dense, ids, self._scope)
+        return {one.chunk.id: shown(one.chunk) for one in found}, {one.chunk.id: one.score for one in found}
 
 
 def _named(selection: Selection, names: tuple[str, ...], prefix: str) -> Selection:

@@ -11,6 +11,7 @@ const NEW_STATE = { hits: [], citations: new Map(), text: "", running: null };
 
 let state = { ...NEW_STATE };
 let repositories = [];
+let isListed = false; // until the server has told once, nobody knows whether something is indexed
 let watching = 0;
 
 const NOTES = {
@@ -46,6 +47,9 @@ async function ask(question, { push = true } = {}) {
 }
 
 const HANDLERS = {
+  request(data) {
+    $("meta").title = data.id ? `Request ${data.id}. What happened: code-assistant logs --request-id ${data.id}` : "";
+  },
   search_results(data) {
     state.hits = data.hits ?? [];
     showHits();
@@ -108,6 +112,7 @@ function showWaiting() {
   $("count").textContent = "";
   $("mode").hidden = true;
   $("meta").textContent = "Searching…";
+  $("meta").title = "";
   $("answer").setAttribute("aria-busy", "true");
   $("go").textContent = "Stop";
 }
@@ -241,17 +246,26 @@ async function refresh() {
   try {
     const answer = await request("GET", "/v1/repositories");
     repositories = answer.repositories ?? answer;
+    isListed = true;
     const busy = repositories.filter((repository) => repository.state === "indexing" || repository.state === "new");
     health(busy.length ? "busy" : "ready", busy.length ? `indexing ${busy[0].name}` : `${repositories.filter(({ state }) => state === "ready").length} indexed`);
-    for (const gone of document.querySelectorAll(".notice.gone")) gone.remove();
+    for (const gone of document.querySelectorAll(".notice.gone, .notice.locked")) gone.remove();
     fillPicker();
     if (!$("start").hidden) showStart();
     if (busy.length || !repositories.length) watching = setTimeout(refresh, ASK_AGAIN_MS);
   } catch (error) {
+    if (error.code === "unauthorized") return showLocked(error);
     health("gone", error.isGone ? "no server" : "not ready");
     if (!document.querySelector(".notice.error")) $("notices").append(notice("error gone", error.message));
     watching = setTimeout(refresh, ASK_AGAIN_MS);
   }
+}
+
+// Not asked again by itself: whoever closed the dialogue would have it open every three seconds.
+function showLocked(error) {
+  health("gone", "key needed");
+  for (const old of document.querySelectorAll(".notice.locked")) old.remove();
+  $("notices").append(notice("error locked", error.message, { label: "Enter the key", run: refresh }));
 }
 
 function health(kind, text) {
@@ -274,6 +288,7 @@ function showStart() {
   $("results").hidden = true;
   $("start").hidden = false;
   document.title = "Code Assistant";
+  if (!isListed) return $("start").replaceChildren();
   if (repositories.length) {
     return $("start").replaceChildren(el("ul", { class: "shelf" }, ...repositories.map(repositoryCard)));
   }
@@ -331,7 +346,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     $("question").focus();
     $("question").select();
-  } else if (event.key === "Escape" && !$("source").open) {
+  } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     if (state.running) halt();
     else if (event.target === $("question")) $("question").value = "";
   }

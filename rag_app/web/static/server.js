@@ -1,5 +1,9 @@
 // What the page asks of the server. Every failure leaves here as one Problem with words for a reader.
 
+import { askForKey, storedKey } from "/static/key.js";
+
+const NEEDS_KEY = "This server asks for a key. Where it runs, `code-assistant key` prints it.";
+
 export class Problem extends Error {
   constructor(message, { code = "", requestId = "", isGone = false } = {}) {
     super(message);
@@ -14,9 +18,10 @@ export async function request(method, path, body, signal) {
   return response.status === 204 ? null : await response.json();
 }
 
-// Yields [name, data] for each server-sent event. EventSource cannot POST, so the stream is read by hand.
+// Yields ["request", {id}] once the server answers, then [name, data] for each server-sent event. EventSource cannot POST, so the stream is read by hand.
 export async function* events(path, body, signal) {
   const response = await send("POST", path, body, signal);
+  yield ["request", { id: response.headers.get("x-request-id") ?? "" }];
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let pending = "";
   for (;;) {
@@ -48,12 +53,17 @@ function parse(block) {
 }
 
 async function send(method, path, body, signal) {
-  const headers = body === undefined ? {} : { "content-type": "application/json" };
-  const init = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
-  const response = await fetch(path, init).catch(rethrow);
-  if (response.ok) return response;
-  const error = (await response.json().catch(() => ({}))).error ?? {};
-  throw asProblem({ message: `The server answered ${response.status}.`, ...error });
+  for (;;) {
+    const key = storedKey();
+    const headers = { ...(body !== undefined && { "content-type": "application/json" }), ...(key && { authorization: `Bearer ${key}` }) };
+    const init = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
+    const response = await fetch(path, init).catch(rethrow);
+    if (response.ok) return response;
+    const error = (await response.json().catch(() => ({}))).error ?? {};
+    const isAsked = response.status === 401 && (await askForKey(key));
+    signal?.throwIfAborted(); // stopped while the key was asked for
+    if (!isAsked) throw asProblem({ message: `The server answered ${response.status}.`, ...error, ...(response.status === 401 && { message: NEEDS_KEY }) });
+  }
 }
 
 export function asProblem(error) {

@@ -1,5 +1,7 @@
 """From the first moment to the last: alive at once, ready when the model is there, clear when it is not."""
 
+import http.client
+import json
 import os
 import signal
 import subprocess
@@ -23,7 +25,7 @@ from tests.support.live import free_port, live
 
 
 def readiness_after_loading(url: str) -> httpx.Response:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while "is loading" in (answer := httpx.get(f"{url}/readyz")).text:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -36,7 +38,7 @@ def test_while_the_model_loads_it_is_alive_not_ready_and_asks_callers_to_wait(
     may_finish = threading.Event()
 
     def load() -> LoadedModel:
-        assert may_finish.wait(30)
+        assert may_finish.wait(120)
         return onnx_model
 
     with live(create_app(make_settings(), make_engine=lambda: InProcess(load))) as url:
@@ -95,7 +97,7 @@ def test_more_texts_than_the_limit_in_work_are_refused_with_429(
 
         def run(self, task: Any, batch: Any) -> Any:
             entered.set()
-            assert may_finish.wait(30)
+            assert may_finish.wait(120)
             return onnx_model.backend.run(task, batch)
 
     model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow(), 1)
@@ -107,7 +109,7 @@ def test_more_texts_than_the_limit_in_work_are_refused_with_429(
             target=lambda: answers.append(httpx.post(f"{url}/embed", json={"inputs": ["a", "b"]}, timeout=60))
         )
         first.start()
-        assert entered.wait(30)
+        assert entered.wait(60)
         refused = httpx.post(f"{url}/embed", json={"inputs": ["c", "d"]})
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         assert refused.json()["error_type"] == "Overloaded"
@@ -128,16 +130,18 @@ def test_a_client_that_leaves_takes_its_work_with_it(make_settings: MakeSettings
         def run(self, task: Any, batch: Any) -> Any:
             batches.append(len(batch.ids))
             entered.set()
-            assert may_finish.wait(30)
+            assert may_finish.wait(120)
             return onnx_model.backend.run(task, batch)
 
     model = LoadedModel(onnx_model.spec, onnx_model.tokenizer, Slow(), 1)
     with live(create_app(make_settings(max_batch_tokens=8), make_engine=lambda: InProcess(lambda: model))) as url:
         wait_until_ready(url)
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{url}/embed", json={"inputs": ["a long enough text"] * 50}, timeout=3)
-        assert entered.is_set()
-        deadline = time.monotonic() + 20
+        at = httpx.URL(url)
+        leaver = http.client.HTTPConnection(at.host, at.port)
+        leaver.request("POST", "/embed", json.dumps({"inputs": ["a long enough text"] * 50}))
+        assert entered.wait(60)
+        leaver.close()
+        deadline = time.monotonic() + 60
         while 'te_request_failure{err="dropped"} 1.0' not in httpx.get(f"{url}/metrics").text:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -155,7 +159,7 @@ def test_while_a_worker_that_ended_is_replaced_callers_are_told_to_come_again_an
     engines: list[InProcess] = []
 
     def load() -> LoadedModel:
-        assert may_load.wait(30)
+        assert may_load.wait(120)
         return onnx_model
 
     def make() -> InProcess:
@@ -166,7 +170,7 @@ def test_while_a_worker_that_ended_is_replaced_callers_are_told_to_come_again_an
         wait_until_ready(url)
         may_load.clear()
         engines[0].die("the worker was ended by SIGKILL")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (ready := httpx.get(f"{url}/readyz")).status_code == 200:
             assert time.monotonic() < deadline
         assert "the worker was ended by SIGKILL; another one is being started" in ready.text
@@ -220,7 +224,7 @@ def test_it_starts_by_python_dash_m_without_torch_and_ends_by_sigterm(data_dir: 
             time.sleep(0.1)
         assert len(httpx.post(f"{url}/embed", json={"inputs": "a"}).json()[0]) == 384
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=20)
+        _, log = process.communicate(timeout=60)
     finally:
         process.kill()
     assert '"backend":"onnx"' in log

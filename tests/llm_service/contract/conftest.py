@@ -32,7 +32,7 @@ max_model_len = 512
 [[rules]]
 contains = "take your time"
 say_tokens = 460
-between_tokens_s = 0.005
+between_tokens_s = 0.01
 
 [[rules]]
 contains = "think first"

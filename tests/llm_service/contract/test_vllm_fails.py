@@ -49,7 +49,7 @@ def test_an_engine_that_dies_ends_the_stream_with_an_error_and_without_done(mort
     assert len(answer) >= 10
     assert "[DONE]" not in answer
     assert assert_envelope(orjson.loads(last))["type"] == "server_error"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while mortal.leash.poll() is None:  # the HTTP server follows its engine
         assert time.monotonic() < deadline, "vLLM serves on without its engine"
         time.sleep(0.1)
@@ -66,10 +66,10 @@ def test_an_engine_that_falls_silent_is_left_at_the_deadline_between_tokens(vllm
         *answer, last = events_with(url, vllm, signal.SIGSTOP)
     finally:
         vllm.tell_engine(signal.SIGCONT)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # and not by the other deadlines, of a minute or more
     assert "[DONE]" not in answer
     assert "silent for 1 s" in assert_envelope(orjson.loads(last))["message"]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while vllm.busy() != (0, 0):  # the gateway has let go of its connection: nothing computes for nobody
         assert time.monotonic() < deadline, "vLLM works on for a client that the gateway has sent away"
         time.sleep(0.05)

@@ -1,6 +1,6 @@
 """Several real servers, named in a file as an operator does, and what is seen of them through a gateway."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ import orjson
 import pytest
 from starlette.types import ASGIApp
 
-from tests.llm_service.wire import post
+from llm_service.providers import breaker
+from tests.llm_service.wire import close_sdks, post
 from tests.support.live import free_port, live
 
 
@@ -23,6 +24,19 @@ def saying(word: str) -> dict[str, Any]:
         "model": "m",
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
     }
+
+
+@pytest.fixture
+def rests_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that failed is asked again after a minute, not a second: what is seen of its rest is seen in time."""
+    monkeypatch.setattr(breaker, "OPEN_S", 60.0)
+    monkeypatch.setattr(breaker, "MAX_OPEN_S", 60.0)
+
+
+@pytest.fixture(autouse=True)
+async def _sdks_are_closed() -> AsyncIterator[None]:
+    yield
+    await close_sdks()
 
 
 Serve = Callable[[ASGIApp], str]
@@ -67,7 +81,7 @@ async def said(url: str, model: str = "m") -> str:
 
 
 async def text(url: str) -> str:
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         return (await http.get(url)).text
 
 

@@ -33,16 +33,17 @@ async def test_a_changed_file_is_in_force_within_seconds(start: Start, serve: Se
     async def is_new() -> bool:
         return await said(url) == "new"
 
-    assert await until(is_new) < 4
+    await until(is_new)
     assert list(await checks(url)) == ["backends", "backend new"]
 
 
 async def test_requests_in_flight_end_where_they_began(start: Start, serve: Serve, file: Path) -> None:
-    slow = UnrulyLlm([stream(FIRST, 4.0, END)])
+    may_end = threading.Event()
+    slow = UnrulyLlm([stream(FIRST, may_end, END)])
     write(file, table("slow", serve(slow)))
     url = start(None, llm_backends_file=file)
     running = [asyncio.create_task(post(url, stream=True)) for _ in range(5)]
-    await asyncio.sleep(0.3)
+    await until(lambda: slow.active == 5)
     write(file, table("new", serve(UnrulyLlm([answer(200, saying("new"))]))))
 
     async def is_new() -> bool:
@@ -51,6 +52,7 @@ async def test_requests_in_flight_end_where_they_began(start: Start, serve: Serv
     await until(is_new)
     assert slow.active == 5  # they still run
     assert await said(url) == "new"
+    may_end.set()
     for response in await asyncio.gather(*running):
         assert response.text.endswith("data: [DONE]\n\n")
         assert '"error"' not in response.text
@@ -113,7 +115,22 @@ async def test_a_key_that_is_rotated_in_its_file_is_used_without_a_restart(
         await said(url, "m")
         return llm.headers[-1]["authorization"] == "Bearer sk-new"
 
-    assert await until(is_rotated) < 4
+    await until(is_rotated)
+
+
+async def test_a_key_that_is_put_into_an_empty_file_is_used_without_a_restart(start: Start, file: Path) -> None:
+    llm, key = ScriptedLlm(model="m"), file.with_name("key")
+    key.touch()
+    url = start(llm.app(), llm_upstream_api_key_file=key)
+    await said(url, "m")
+    assert "sk-" not in llm.headers[-1].get("authorization", "")
+    key.write_text("sk-new\n")
+
+    async def is_used() -> bool:
+        await said(url, "m")
+        return llm.headers[-1].get("authorization") == "Bearer sk-new"
+
+    assert await until(is_used) < 20  # the file is looked at every two seconds
 
 
 async def test_a_key_that_was_refused_works_as_soon_as_its_file_holds_the_right_one(
@@ -139,7 +156,7 @@ async def test_a_key_that_was_refused_works_as_soon_as_its_file_holds_the_right_
     async def is_right() -> bool:
         return (await post(url)).status_code == 200
 
-    assert await until(is_right) < 4
+    await until(is_right)
 
 
 # --- a real process -----------------------------------------------------------------------------------------------
@@ -187,26 +204,35 @@ class Process:
 
     def __exit__(self, *exc: object) -> None:
         self._process.terminate()
-        self._process.wait(15)
-        self._reader.join(5)
+        self._process.wait(60)
+        self._reader.join(30)
 
 
 async def test_sighup_reads_the_file_at_once(serve: Serve, file: Path) -> None:
-    words = ["one", "two", "three", "four"]
+    words = ["one", "two", "three", "four", "five"]
     servers = [serve(UnrulyLlm([answer(200, saying(word))])) for word in words]
     write(file, table("one", servers[0]))
     with Process(file.parent, LLM_BACKENDS_FILE=str(file)) as process:
         assert await said(process.url) == "one"
-        # Without it a change would be seen within two seconds: that three are seen in 0.3 s each is no accident.
+        took_s = []
         for word, server in zip(words[1:], servers[1:], strict=True):
             write(file, table(word, server))
             process.hang_up()
-            await asyncio.sleep(0.3)
-            assert await said(process.url) == word
+
+            async def is_read(word: str = word) -> bool:
+                return await said(process.url) == word
+
+            took_s.append(await until(is_read))
+        # Without it each change but the first, which is written just after a look, would wait two seconds for the next.
+        assert min(took_s[1:]) < 1
         write(file, "[[backend")
         process.hang_up()
-        await asyncio.sleep(0.3)
-        assert await said(process.url) == "four"
+
+        async def is_told() -> bool:
+            return "configuration" in await checks(process.url)
+
+        await until(is_told)
+        assert await said(process.url) == "five"
         assert not (await checks(process.url))["configuration"][0]
     told = [line for line in process.log if "stays in force" in line]
     assert len(told) == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,12 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import AsyncOpenAI
 from starlette.types import Send
 
 from tests.llm_service.conftest import Start
 from tests.llm_service.integration.conftest import Serve, nobody, said, saying, table, text, write
-from tests.llm_service.wire import HELLO, post, until
+from tests.llm_service.wire import HELLO, SOON_S, post, sdk, until
 from tests.support.live import free_port, live
 from tests.support.unruly_llm import END, FIRST, UnrulyLlm, answer, die, stream
 
@@ -51,7 +51,8 @@ async def test_a_client_does_not_notice_that_a_backend_fails(
     bad_url = nobody() if fault is None else serve(UnrulyLlm([fault]))
     write(file, table("bad", bad_url, models=["m"]), table("good", serve(UnrulyLlm([good])), priority=1))
     url = start(None, llm_backends_file=file)
-    client = AsyncOpenAI(base_url=url + "/v1", api_key="k", max_retries=0)
+    client = sdk(url)
+    took_s = []
     for _ in range(10):
         began = time.monotonic()
         if is_stream:
@@ -61,7 +62,8 @@ async def test_a_client_does_not_notice_that_a_backend_fails(
         else:
             whole = await client.chat.completions.create(model="m", messages=HELLO)  # type: ignore[arg-type]
             assert whole.choices[0].message.content == "a"
-        assert time.monotonic() - began < 1
+        took_s.append(time.monotonic() - began)
+    assert statistics.median(took_s) < 1
 
     async def is_counted() -> bool:  # a stream is, a moment after its last byte
         return 'llm_requests_total{backend="good",model="m",outcome="ok"} 10.0' in await text(url + "/metrics")
@@ -77,7 +79,7 @@ async def test_a_hundred_requests_at_once_survive_the_death_of_one_of_two_server
     stays = UnrulyLlm([answer(200, saying("a"))])
     write(file, table("dies", serve(dies)), table("stays", serve(stays)))
     url = start(None, llm_backends_file=file)
-    async with httpx.AsyncClient(timeout=20, limits=httpx.Limits(max_connections=4)) as http:
+    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=4)) as http:
         body = {"model": "m", "messages": HELLO}
         answers = await asyncio.gather(*(http.post(url + "/v1/chat/completions", json=body) for _ in range(100)))
     assert Counter(response.status_code for response in answers) == {200: 100}
@@ -96,7 +98,7 @@ async def test_while_all_backends_are_busy_clients_hear_at_once_how_long_to_wait
     assert (first.status_code, first.json()["error"]["message"]) == (429, "MY SECRET PROMPT")  # its own
     second = await post(url)
     assert second.status_code == 429
-    assert 45 <= int(second.headers["retry-after"]) <= 50
+    assert 20 <= int(second.headers["retry-after"]) <= 50  # the date's, less what has passed
     assert "MY SECRET" not in second.text
     assert [server.calls for server in busy] == [1, 1]
 
@@ -165,14 +167,14 @@ async def test_a_connection_that_does_not_come_about_is_a_504_of_its_own(start: 
     assert (response.status_code, error["code"]) == (504, "timeout")
     assert "took no connection within LLM_CONNECT_TIMEOUT_S (0.3 s)" in error["message"]
     assert address in error["message"]
-    assert 2 * 0.3 + 0.25 <= took_s < 3  # it was tried twice
+    assert 2 * 0.3 + 0.25 <= took_s < SOON_S  # it was tried twice
 
 
 async def test_another_server_is_asked_where_one_takes_no_connection(start: Start, serve: Serve, file: Path) -> None:
     good = serve(UnrulyLlm([answer(200, saying("good"))]))
     with full_backlog() as address:
         write(file, table("off", address, models=["m"]), table("good", good, models=["m"], priority=1))
-        url = start(None, llm_backends_file=file, llm_connect_timeout_s=0.3)
+        url = start(None, llm_backends_file=file, llm_connect_timeout_s=1.0)
         began = time.monotonic()
         assert await said(url) == "good"
-        assert 0.3 <= time.monotonic() - began < 2
+        assert 1.0 <= time.monotonic() - began < SOON_S

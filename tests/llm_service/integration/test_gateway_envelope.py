@@ -106,7 +106,7 @@ async def test_what_is_no_http(served: Gateway, sent: bytes) -> None:
 async def test_a_head_over_64_kb_is_431(served: Gateway) -> None:
     reader, writer = await connect(served.url)
     writer.write(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for _ in range(9):  # so slowly that no answer is lost in what is still being sent
             writer.write(b"x-long: " + b"a" * 8_000 + b"\r\n")
             await writer.drain()
@@ -120,7 +120,7 @@ async def test_a_head_over_64_kb_is_431(served: Gateway) -> None:
 async def test_a_slow_body_is_408_and_its_connection_is_closed(served: Gateway) -> None:
     reader, writer = await connect(served.url)
     writer.write(request_bytes(b"{").replace(b"content-length: 1", b"content-length: 100"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         status, _, body = await read_answer(reader)
         assert await reader.read() == b""
     writer.close()
@@ -169,7 +169,7 @@ async def test_nothing_configured_no_backend_there_and_no_place_are_envelopes(st
     async def is_in_work() -> bool:
         return (await metrics(url)).value("llm_requests_in_work") == 1
 
-    await until(is_in_work, 5)
+    await until(is_in_work)
     refused = await post(url)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)

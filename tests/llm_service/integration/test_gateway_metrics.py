@@ -1,6 +1,7 @@
 """What an operator sees at /metrics: each figure by backend, model and outcome, and no label that callers make up."""
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 
 from llm_service.features.chat.metrics import MAX_MODEL_LABELS, OTHER
 from tests.llm_service.conftest import Start
-from tests.llm_service.wire import CHAT, COMPLETION, HELLO, error_of, get, metrics, post, settled, until
+from tests.llm_service.wire import CHAT, COMPLETION, HELLO, error_of, get, metrics, post, quickest, settled, until
 from tests.support.live import live
 from tests.support.unruly_llm import END, FIRST, UnrulyLlm, answer, hang, stream
 
@@ -27,14 +28,16 @@ def slow(seconds: float, then: Any) -> Any:
 async def test_each_figure_is_there_by_backend_model_and_outcome(start: Start) -> None:
     url = start(UnrulyLlm([answer(200, COMPLETION), stream(FIRST, 0.05, FIRST, 0.05, END)]))
     await post(url)
+    started = time.monotonic()
     await post(url, stream=True)
+    took_s = time.monotonic() - started
     seen = await settled(url)
     assert seen.value("llm_requests_total", **OF, outcome="ok") == 2
     for name in ("llm_time_to_first_token_seconds", "llm_duration_seconds", "llm_overhead_seconds"):
         assert seen.value(f"{name}_count", **OF) == 2
         assert seen.value(f"{name}_bucket", **OF, le="+Inf") == 2
     assert seen.value("llm_time_between_tokens_seconds_count", **OF) >= 2
-    assert 0.09 <= seen.value("llm_time_between_tokens_seconds_sum", **OF) < 0.5
+    assert 0.09 <= seen.value("llm_time_between_tokens_seconds_sum", **OF) < took_s
     assert seen.value("llm_time_between_tokens_seconds_bucket", **OF, le="0.02") <= seen.value(
         "llm_time_between_tokens_seconds_bucket", **OF, le="0.64"
     )
@@ -48,42 +51,52 @@ async def test_each_figure_is_there_by_backend_model_and_outcome(start: Start) -
 
 async def test_the_gateways_own_time_excludes_what_it_waits_for(start: Start) -> None:
     """One second at the backend, before the answer or between its tokens, and one at the door."""
-    plays = [slow(1.0, answer(200, COMPLETION)), slow(0.5, stream(FIRST, 0.5, END)), slow(1.0, answer(200, COMPLETION))]
-    url = start(UnrulyLlm(plays), llm_max_concurrent_requests=1)
-    await post(url)
-    await post(url, stream=True)
-    await settled(url)
-    await asyncio.gather(post(url), post(url))
-    seen = await settled(url)
-    assert seen.value("llm_overhead_seconds_count", **OF) == 4
-    assert seen.value("llm_duration_seconds_sum", **OF) > 5  # the last one waited for the one before it
-    assert seen.value("llm_overhead_seconds_sum", **OF) < 4 * 0.05
+    whole, streamed = slow(1.0, answer(200, COMPLETION)), slow(0.5, stream(FIRST, 0.5, END))
+
+    async def overhead_s() -> float:
+        url = start(UnrulyLlm([whole, streamed, whole]), llm_max_concurrent_requests=1)
+        await post(url)
+        await post(url, stream=True)
+        await settled(url)
+        await asyncio.gather(post(url), post(url))
+        seen = await settled(url)
+        assert seen.value("llm_overhead_seconds_count", **OF) == 4
+        assert seen.value("llm_duration_seconds_sum", **OF) > 5  # the last one waited for the one before it
+        return seen.value("llm_overhead_seconds_sum", **OF)
+
+    assert await quickest(overhead_s, 4 * 0.05) < 4 * 0.05
 
 
 async def test_a_client_that_reads_slowly_is_no_overhead(start: Start) -> None:
-    url = start(UnrulyLlm([stream(FIRST * 100_000, END)]))
-    async with httpx.AsyncClient(timeout=30) as http:
+    async def overhead_s() -> float:
+        url = start(UnrulyLlm([stream(FIRST * 100_000, END)]))
         body = {"model": "m", "messages": HELLO, "stream": True}
-        async with http.stream("POST", url + CHAT, json=body) as response:
+        async with httpx.AsyncClient() as http, http.stream("POST", url + CHAT, json=body) as response:
             pieces = response.aiter_raw()
             await anext(pieces)
             await asyncio.sleep(1.0)
             async for _ in pieces:
                 pass
-    seen = await settled(url)
-    assert seen.value("llm_duration_seconds_sum", **OF) > 1
-    assert seen.value("llm_overhead_seconds_sum", **OF) < 0.5
+        seen = await settled(url)
+        assert seen.value("llm_duration_seconds_sum", **OF) > 1
+        return seen.value("llm_overhead_seconds_sum", **OF)
+
+    assert await quickest(overhead_s, 0.5) < 0.5
 
 
 async def test_the_first_token_is_timed_and_not_the_headers(start: Start) -> None:
-    url = start(UnrulyLlm([stream(0.3, FIRST, 0.3, END)]))
-    await post(url, stream=True)
-    seen = await settled(url)
-    assert 0.29 <= seen.value("llm_time_to_first_token_seconds_sum", **OF) < 0.6
+    async def first_token_s() -> float:
+        url = start(UnrulyLlm([stream(0.3, FIRST, 0.3, END)]))
+        await post(url, stream=True)
+        seen = await settled(url)
+        assert seen.value("llm_time_to_first_token_seconds_sum", **OF) >= 0.29
+        return seen.value("llm_time_to_first_token_seconds_sum", **OF)
+
+    assert await quickest(first_token_s, 0.6) < 0.6
 
 
 async def test_what_is_in_work_and_what_waits_is_shown_while_it_does(start: Start) -> None:
-    url = start(UnrulyLlm([hang]), llm_max_concurrent_requests=2, llm_max_queued_requests=5)
+    url = start(UnrulyLlm([hang]), llm_max_concurrent_requests=2, llm_max_queued_requests=5, llm_queue_timeout_s=60)
     asked = [asyncio.create_task(post(url)) for _ in range(5)]
 
     async def shows(in_work: int, queued: int, in_flight: int) -> bool:
@@ -94,11 +107,11 @@ async def test_what_is_in_work_and_what_waits_is_shown_while_it_does(start: Star
             now.value("llm_backend_in_flight", backend="default"),
         ) == (in_work, queued, in_flight)
 
-    await until(lambda: shows(2, 3, 2), 5)
+    await until(lambda: shows(2, 3, 2))
     for task in asked:
         task.cancel()
     await asyncio.gather(*asked, return_exceptions=True)
-    assert await until(lambda: shows(0, 0, 0), 5) < 0.5
+    await until(lambda: shows(0, 0, 0))
     assert (await settled(url)).value("llm_requests_total", outcome="client_left") == 5
 
 
@@ -119,13 +132,15 @@ async def test_a_failure_is_counted_by_its_word_at_the_backend_that_failed(
     start: Start, play: Any, options: dict[str, Any], outcome: str
 ) -> None:
     """Found here: what failed before its first byte was told of no backend."""
-    url = start(UnrulyLlm([play]), llm_max_retries=0, llm_total_timeout_s=0.3, llm_idle_timeout_s=0.2)
+    settings = {"llm_total_timeout_s": 0.3} if play is hang else {"llm_idle_timeout_s": 0.2}
+    url = start(UnrulyLlm([play]), llm_max_retries=0, **settings)
     await post(url, **options)
     seen = await settled(url)
     assert seen.value("llm_requests_total", **OF, outcome=outcome) == 1
     assert seen.value("llm_requests_total") == 1
 
 
+@pytest.mark.usefixtures("rests_long")
 async def test_retries_are_counted_by_what_failed_and_the_breaker_is_shown(start: Start) -> None:
     url = start(UnrulyLlm([answer(500, {}), answer(500, {}), answer(200, COMPLETION), answer(500, {})]))
     await post(url)

@@ -5,10 +5,9 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from openai import AsyncOpenAI
 
 from tests.llm_service.conftest import Start
-from tests.llm_service.wire import COMPLETION, ask, error_of, post
+from tests.llm_service.wire import COMPLETION, ask, error_of, post, sdk
 from tests.support.live import free_port
 from tests.support.scripted_llm import ScriptedLlm
 from tests.support.unruly_llm import UnrulyLlm, answer, die
@@ -45,7 +44,7 @@ async def test_readyz_names_the_server_that_is_down(start: Start) -> None:
 
 
 async def test_a_model_that_is_not_served_is_404(start: Start, llm: ScriptedLlm) -> None:
-    client = AsyncOpenAI(base_url=start(llm.app()) + "/v1", api_key="k", max_retries=0)
+    client = sdk(start(llm.app()))
     with pytest.raises(openai.NotFoundError, match="scripted-model") as caught:
         await client.models.retrieve("gpt-9")
     assert caught.value.code == "model_not_found"

@@ -114,6 +114,7 @@ async def test_what_a_backend_quotes_is_told_to_its_caller_alone(
         assert all(secret not in text for text in elsewhere)
 
 
+@pytest.mark.usefixtures("rests_long")
 @pytest.mark.parametrize("play", [quoting(500), quoting(503), quoting(429, retry_after="60"), stream(event(500))])
 async def test_while_a_backend_rests_others_hear_nothing_of_whom_it_failed(
     start: Start, play: Any, logged: Any, keys: tuple[Path, str, str]

@@ -109,7 +109,7 @@ async def test_a_gateway_that_runs_takes_a_new_key(tmp_path: Path, capsys: pytes
     async with running.watching():
         assert new(path, "dev") == 0
         header = b"Bearer " + capsys.readouterr().out.split()[-1].encode()
-        for _ in range(100):
+        for _ in range(300):
             await asyncio.sleep(0.1)
             if len(running.value.keys) == 2:
                 break

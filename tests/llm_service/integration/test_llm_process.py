@@ -29,7 +29,7 @@ def test_it_starts_alone_tells_its_readiness_and_stops_when_told(tmp_path: Path)
         assert "chat/completions" in httpx.get(f"http://127.0.0.1:{port}/openapi.json").text
     finally:
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=15)
+        _, log = process.communicate(timeout=60)
     assert process.returncode in {0, -signal.SIGTERM}
     assert all(json.loads(line)["service"] == "llm_service" for line in log.splitlines())
 
@@ -45,7 +45,7 @@ def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
     assert done.returncode == 2

@@ -8,7 +8,7 @@ import pytest
 
 import llm_service
 from llm_service.core.backends import Backend, backends_of
-from llm_service.core.watched import read_file
+from service_kit.secrets import read_file
 from tests.llm_service.unit.conftest import ENV, from_toml, given_settings, read
 
 FULL = """

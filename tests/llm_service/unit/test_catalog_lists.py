@@ -6,6 +6,7 @@ import pytest
 
 from llm_service.providers.catalog import FRESH_S, MISS_FRESH_S
 from service_kit.errors import ServiceError, Upstream
+from tests.llm_service.wire import quickest
 from tests.support.backends import Clock, MemoryBackend, catalog_of, down, found, names, refusal, serving
 
 # --- when lists are read ------------------------------------------------------------------------------------------
@@ -35,8 +36,8 @@ async def test_an_old_list_is_read_again_behind_the_requests_back() -> None:
     await found(catalog, "m")
     clock.passes(FRESH_S + 1)
     a.list_gate = asyncio.Event()  # the server takes its time
-    assert await asyncio.wait_for(found(catalog, "m"), 0.5) == ["a:m"]
-    assert await asyncio.wait_for(found(catalog, "m"), 0.5) == ["a:m"]
+    assert await asyncio.wait_for(found(catalog, "m"), 20) == ["a:m"]
+    assert await asyncio.wait_for(found(catalog, "m"), 20) == ["a:m"]
     await asyncio.sleep(0)
     assert a.listings == 2
     a.list_gate.set()
@@ -75,7 +76,7 @@ async def test_a_caller_who_leaves_does_not_break_off_the_reading_for_others() -
     await asyncio.sleep(0.01)
     leaves.cancel()
     a.list_gate.set()
-    assert await asyncio.wait_for(stays, 1) == ["a:m"]
+    assert await asyncio.wait_for(stays, 20) == ["a:m"]
     assert a.listings == 1
 
 
@@ -83,16 +84,24 @@ async def test_a_server_that_hangs_delays_a_model_that_others_serve_once_and_for
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("llm_service.providers.catalog.FIRST_READING_S", 0.2)
-    hangs = MemoryBackend("hangs")
-    hangs.list_gate = asyncio.Event()
-    catalog = catalog_of((serving("a"), {"models": ("m",)}), hangs)
-    began = asyncio.get_running_loop().time()
-    assert await found(catalog, "m") == ["a:m"]
-    assert 0.15 < asyncio.get_running_loop().time() - began < 0.6
-    assert await asyncio.wait_for(found(catalog, "m"), 0.1) == ["a:m"]
-    hangs.list_gate.set()
-    await asyncio.sleep(0.01)
-    assert await found(catalog, "m") == ["a:m", "hangs:m"]
+
+    async def second_s() -> float:
+        hangs = MemoryBackend("hangs")
+        hangs.list_gate = asyncio.Event()
+        catalog = catalog_of((serving("a"), {"models": ("m",)}), hangs)
+        now = asyncio.get_running_loop().time
+        began = now()
+        assert await asyncio.wait_for(found(catalog, "m"), 20) == ["a:m"]  # it hangs for ever
+        assert now() - began > 0.15
+        began = now()
+        assert await found(catalog, "m") == ["a:m"]
+        took_s = now() - began
+        hangs.list_gate.set()
+        await asyncio.sleep(0.01)
+        assert await found(catalog, "m") == ["a:m", "hangs:m"]
+        return took_s
+
+    assert await quickest(second_s, 0.1) < 0.1
 
 
 async def test_a_server_that_hangs_delays_the_list_of_the_others_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +111,7 @@ async def test_a_server_that_hangs_delays_the_list_of_the_others_once(monkeypatc
     catalog = catalog_of(serving("a", "m"), hangs)
     assert [model["id"] for model in await catalog.models()] == ["m", "n"]  # both, however long it takes
     hangs.list_gate = asyncio.Event()
-    began = asyncio.get_running_loop().time()
-    assert [model["id"] for model in await asyncio.wait_for(catalog.models(), 2)] == ["m", "n"]
-    assert asyncio.get_running_loop().time() - began < 0.5
+    assert [model["id"] for model in await asyncio.wait_for(catalog.models(), 20)] == ["m", "n"]  # it hangs for ever
     hangs.list_gate.set()
     await asyncio.sleep(0.01)
     assert [model["id"] for model in await catalog.models()] == ["m", "o"]
@@ -113,7 +120,7 @@ async def test_a_server_that_hangs_delays_the_list_of_the_others_once(monkeypatc
 async def test_a_model_that_the_operator_named_waits_for_no_list() -> None:
     hangs = MemoryBackend("hangs", lists=[["x"]])
     hangs.list_gate = asyncio.Event()
-    assert await asyncio.wait_for(found(catalog_of(hangs, chosen="m"), "m"), 0.1) == ["hangs:m"]
+    assert await asyncio.wait_for(found(catalog_of(hangs, chosen="m"), "m"), 20) == ["hangs:m"]
     hangs.list_gate.set()
 
 

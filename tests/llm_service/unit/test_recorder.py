@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -179,13 +180,15 @@ async def test_files_are_for_their_owner_only_and_hold_no_key(tmp_path: Path) ->
 
 
 async def test_a_file_is_json_lines_that_a_person_can_read(tmp_path: Path) -> None:
+    began = time.monotonic()
     await record(tmp_path, [b"data: \xc3\xa4\n\n", b"\xff"])
+    took_s = time.monotonic() - began
     header, *reads, end = [orjson.loads(line) for line in files_in(tmp_path)[0].read_bytes().splitlines()]
     assert (header["path"], header["request"]) == (CHAT, {"messages": [], "model": "m"})
     assert [read.get("text") for read in reads] == ["data: ä\n\n", None]
     assert reads[1]["base64"] == "/w=="
     assert end["end"] == "whole"
-    assert 0 <= reads[0]["at_s"] <= reads[1]["at_s"] <= end["at_s"] < 1
+    assert 0 <= reads[0]["at_s"] <= reads[1]["at_s"] <= end["at_s"] <= took_s
 
 
 async def test_a_folder_that_cannot_be_written_costs_the_recording_and_not_the_answer(
@@ -215,7 +218,7 @@ async def test_exchanges_side_by_side_do_not_mix(tmp_path: Path) -> None:
         body = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": str(n)}]}
         return Call(CHAT, orjson.dumps(body), True, far, far)
 
-    far = asyncio.get_running_loop().time() + 10
+    far = asyncio.get_running_loop().time() + 60
     said = await asyncio.gather(*[_all(recorder, call(n)) for n in range(20)])
     replay = replay_provider(tmp_path, pace=False)
     assert await asyncio.gather(*[_all(replay, call(n)) for n in range(20)]) == said

@@ -11,34 +11,47 @@ from llm_service.core.errors import Refused
 from llm_service.providers.base import Answer, AttemptFailed, Fault
 from llm_service.providers.scripted.script import COMPLETIONS
 from service_kit.errors import DeadlineExceeded, Unavailable, Upstream
+from tests.llm_service.wire import SOON_S, quickest
 from tests.support.providers import ask, playing, rest_of
 
 # its pace
 
 
 async def test_tokens_come_at_the_stated_pace() -> None:
-    started = time.monotonic()
-    answer = await ask(playing({"say": "a b c"}, first_token_s=0.1, between_tokens_s=0.05), stream=True)
-    times = [time.monotonic() - started]
-    while await answer.more():
-        times.append(time.monotonic() - started)
     due = [0.1, 0.1, 0.15, 0.2, 0.2, 0.2]  # role, a, b, c, reason, [DONE]
-    # Never early, but for a timer's resolution; late by what a busy machine takes.
-    assert all(when - 0.002 <= came < when + 0.3 for came, when in zip(times, due, strict=True))
+
+    async def late_s() -> float:
+        started = time.monotonic()
+        answer = await ask(playing({"say": "a b c"}, first_token_s=0.1, between_tokens_s=0.05), stream=True)
+        times = [time.monotonic() - started]
+        while await answer.more():
+            times.append(time.monotonic() - started)
+        late = [came - when for came, when in zip(times, due, strict=True)]
+        assert min(late) >= -0.002  # a timer's resolution
+        return max(late)
+
+    assert await quickest(late_s, 0.05) < 0.05
 
 
 async def test_a_whole_answer_takes_the_time_of_its_tokens() -> None:
-    started = time.monotonic()
-    await ask(playing({"say": "a b c", "first_token_s": 0.1, "between_tokens_s": 0.05}))
-    assert 0.198 <= time.monotonic() - started < 0.5
+    async def took_s() -> float:
+        started = time.monotonic()
+        await ask(playing({"say": "a b c", "first_token_s": 0.1, "between_tokens_s": 0.05}))
+        assert time.monotonic() - started >= 0.198
+        return time.monotonic() - started
+
+    assert await quickest(took_s, 0.3) < 0.3
 
 
 async def test_a_reader_that_is_slow_does_not_slow_the_model() -> None:
-    answer = await ask(playing({"say": "a b c", "between_tokens_s": 0.2}), stream=True)
-    await asyncio.sleep(0.45)
-    started = time.monotonic()
-    assert len(await rest_of(answer)) == 6
-    assert time.monotonic() - started < 0.2  # it would take 0.4 s, had the model waited for its reader
+    async def rest_s() -> float:
+        answer = await ask(playing({"say": "a b c", "between_tokens_s": 0.2}), stream=True)
+        await asyncio.sleep(0.45)
+        started = time.monotonic()
+        assert len(await rest_of(answer)) == 6
+        return time.monotonic() - started
+
+    assert await quickest(rest_s, 0.2) < 0.2  # it would take 0.4 s, had the model waited for its reader
 
 
 async def test_a_stream_without_a_pace_lets_others_run() -> None:
@@ -106,7 +119,7 @@ async def test_a_server_that_hangs_is_a_deadline(rule: dict[str, Any], is_stream
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await ask(playing(rule), stream=is_stream, within_s=0.1)
-    assert 0.098 <= time.monotonic() - started < 0.5
+    assert 0.098 <= time.monotonic() - started < SOON_S
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
@@ -156,8 +169,9 @@ async def test_an_ending_after_more_tokens_than_there_are_comes_after_the_last()
     ],
 )
 async def test_a_whole_answer_that_ends_badly_is_none(rule: dict[str, Any], failure: type[Exception]) -> None:
+    within_s = 0.1 if failure is DeadlineExceeded else 30
     with pytest.raises(failure):
-        await ask(playing({"say": "a b c"} | rule if "body" not in rule else rule), within_s=0.1)
+        await ask(playing({"say": "a b c"} | rule if "body" not in rule else rule), within_s=within_s)
 
 
 async def test_an_empty_completion_that_is_cut_has_no_first_byte() -> None:
@@ -177,10 +191,10 @@ async def _left(answer: Answer) -> None:
     answer.close()
     answer.close()
     with pytest.raises(Upstream, match="closed"):
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 30)
 
 
-@pytest.mark.parametrize("rule", [{"between_tokens_s": 60.0}, {"silent_after": 1}])
+@pytest.mark.parametrize("rule", [{"between_tokens_s": 600.0}, {"silent_after": 1}])
 async def test_a_closed_answer_says_no_more_even_to_one_who_waits(rule: dict[str, Any]) -> None:
     answer = await ask(playing({"say": "a b", **rule}), stream=True)
     await answer.more()
@@ -190,7 +204,7 @@ async def test_a_closed_answer_says_no_more_even_to_one_who_waits(rule: dict[str
 
 
 async def test_a_wait_that_is_cancelled_loses_no_token() -> None:
-    answer = await ask(playing({"say": "a b", "between_tokens_s": 0.1}), stream=True)
+    answer = await ask(playing({"say": "a b", "between_tokens_s": 1.0}), stream=True)
     await answer.more()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(answer.more(), 0.02)

@@ -85,7 +85,7 @@ async def test_an_answer_ends_where_the_window_does() -> None:
 
 async def test_a_wrong_request_does_not_wait_for_the_models_pace() -> None:
     with pytest.raises(Refused):
-        await ask(playing(first_token_s=60), temperature="hot", within_s=0.2)
+        await ask(playing(first_token_s=60), temperature="hot", within_s=20)
 
 
 async def test_a_route_that_it_has_not_is_refused() -> None:

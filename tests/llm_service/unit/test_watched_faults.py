@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_service.core.secrets import MAX_SECRET_BYTES, read_secret
+from service_kit.secrets import MAX_SECRET_BYTES, read_secret
 from tests.support.watching import SETTING, delete, until, watched, write
 
 
@@ -19,7 +19,7 @@ def test_a_bad_or_missing_file_at_the_start_is_refused_in_words(path: Path, tmp_
         watched(path)
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_a_folder_or_a_pipe_is_refused_and_waited_for_by_nobody(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"cannot read {tmp_path}: "):
         watched(tmp_path)

@@ -92,11 +92,18 @@ async def test_an_answer_of_another_shape_is_upstreams_fault(store: ChunkStore, 
     for call in (
         store.named(EVERYTHING, 10),
         store.retrieve([CHUNK_ID], SCOPE),
-        store.cosines((1.0, 0.0), [CHUNK_ID], SCOPE),
+        store.scored((1.0, 0.0), [CHUNK_ID], SCOPE),
     ):
         qdrant.failures = [(200, b'{"result": "nonsense"}', {})]
         with pytest.raises(Upstream, match="something else than its API says"):
             await call
+    await store.close()
+
+
+async def test_an_answer_that_is_no_json_is_upstreams_fault(store: ChunkStore, qdrant: FailingQdrant) -> None:
+    qdrant.failures = [(200, b"<html>a proxy's page", {})]
+    with pytest.raises(Upstream, match="not JSON"):
+        await store.named(EVERYTHING, 10)
     await store.close()
 
 

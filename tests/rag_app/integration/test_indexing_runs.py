@@ -258,7 +258,7 @@ async def test_a_job_in_hand_at_shutdown_is_done_by_the_next_process(
 
     async def hangs(chunks: list[EmbeddedChunk]) -> None:
         begun.set()
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
     monkeypatch.setattr(indexer.store, "upsert", hangs)
     _, job = await indexer.service.register(Source("path", str(indexer.root)))
@@ -278,12 +278,13 @@ async def test_a_job_in_hand_at_shutdown_is_done_by_the_next_process(
 async def test_while_another_process_holds_the_lease_jobs_wait(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path / "data" / "manifest.sqlite")
     manifest.open()
-    assert manifest.jobs.take_lease("indexer", "elsewhere/1/x", 3)
+    assert manifest.jobs.take_lease("indexer", "elsewhere/1/x", 600)
     async with running_indexer(tmp_path) as indexer:
         old(indexer.root / "a.py", "a = 1\n")
         _, job = await indexer.service.register(Source("path", str(indexer.root)))
         await asyncio.sleep(1.5)
         assert indexer.manifest.jobs.get(job.id).state == "queued"
+        manifest.jobs.give_lease("indexer", "elsewhere/1/x")
         _, done = await indexer.finished(job)
         assert done.state == "succeeded"
     manifest.close()
@@ -312,7 +313,7 @@ async def test_points_of_a_repository_deleted_while_the_store_was_down_go_later(
         patch.setattr(indexer.store, "delete_repository", down)
         await indexer.service.delete(repository.id, frozenset({repository.id}))
         assert indexer.manifest.deleted() == [repository.id]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while indexer.manifest.deleted():  # noqa: ASYNC110  no event tells it
             await asyncio.sleep(0.1)
     assert await indexer.points(repository.id) == []

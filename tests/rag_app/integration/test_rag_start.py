@@ -37,7 +37,7 @@ def started(env: dict[str, str], folder: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _is_alive(url: str) -> bool:
@@ -49,12 +49,12 @@ def _is_alive(url: str) -> bool:
 
 def checks(url: str) -> dict[str, dict[str, Any]]:
     """What /readyz says, by name."""
-    return {check["name"]: check for check in httpx.get(f"{url}/readyz", timeout=10).json()["checks"]}
+    return {check["name"]: check for check in httpx.get(f"{url}/readyz", timeout=60).json()["checks"]}
 
 
 def test_it_starts_alone_and_tells_what_is_missing_and_which_setting_leads_to_it(tmp_path: Path) -> None:
     with started(environment(tmp_path, {}), tmp_path) as url:
-        answer = httpx.get(f"{url}/readyz", timeout=10)
+        answer = httpx.get(f"{url}/readyz", timeout=60)
         told = checks(url)
     assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
     assert {name: (check["ok"], check["required"]) for name, check in told.items()} == {

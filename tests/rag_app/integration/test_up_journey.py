@@ -5,10 +5,13 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from pydantic import SecretStr
+from starlette.responses import Response
 
 from rag_app.cli.client import Failure
 from rag_app.cli.main import main
@@ -125,6 +128,15 @@ def test_a_failed_step_leaves_the_server_up_where_it_shall_serve(
     assert "found nothing" in capsys.readouterr().err
 
 
+def test_who_serves_beyond_loopback_is_told_where_the_key_is(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for asks in (True, False):
+        with redirect_stdout(CtrlC(when=f"serving {plan.url}")):
+            run(replace(plan, asks_for_key=asks), None, "q")
+        assert ("code-assistant key" in capsys.readouterr().err) is asks
+
+
 def test_ctrl_c_while_indexing_is_exit_code_130(plan: Plan, rag: FakeRag, tmp_path: Path) -> None:
     rag.job_states, rag.on_job = ["running"], lambda: os.kill(os.getpid(), signal.SIGINT)
     assert run(plan, source(tmp_path), "q", once=True) == 130
@@ -153,6 +165,17 @@ def test_up_names_a_taken_port_and_its_setting(
 
 def test_no_rate_is_told_where_the_embedding_service_cannot_be_measured() -> None:
     assert measure_rate(f"http://127.0.0.1:{free_port()}") is None
+
+
+def test_the_rate_of_a_service_with_a_key_is_measured_with_it() -> None:
+    async def embed(request: Request) -> Response:
+        return Response(status_code=200 if request.headers.get("authorization") == "Bearer sesame" else 401)
+
+    app = FastAPI()
+    app.post("/embed")(embed)
+    with live(app) as url:
+        assert measure_rate(url) is None
+        assert measure_rate(url, SecretStr("sesame")) is not None
 
 
 def test_the_rate_is_measured_on_texts_that_no_cache_can_answer() -> None:

@@ -49,7 +49,7 @@ def site(browser: Browser, rag: FakeRag) -> Iterator[Site]:
     app = rag.app()
     app.include_router(web_router())
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     with live(app) as url:
         opened = Site(url, rag, context.new_page())
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
@@ -70,6 +70,11 @@ def test_a_question_shows_hits_with_line_numbers_and_the_answer_with_its_citatio
     expect(site.page.locator("#citations li")).to_have_text(["1src/app.py:12–14"])
     assert site.rag.asked("/v1/ask") == {"question": "how are templates found?", "stream": True}
     assert site.complaints == []  # no breach of the content security policy either
+
+
+def test_an_answer_tells_its_request_id_where_the_mouse_rests_on_its_time(site: Site) -> None:
+    site.ask()
+    expect(site.page.locator("#meta")).to_have_attribute("title", re.compile(f"--request-id {site.rag.request_id}$"))
 
 
 def test_a_citation_marks_exactly_its_lines(site: Site) -> None:
@@ -255,7 +260,7 @@ def test_a_server_that_is_gone_is_told_and_noticed_when_it_is_back(browser: Brow
     expect(page.get_by_role("alert")).to_contain_text("code-assistant up")
     expect(page.locator("#health")).to_have_text("no server")
     with live(app, port=int(url.rpartition(":")[2])):
-        expect(page.locator("#health")).to_have_text("1 indexed", timeout=15_000)
+        expect(page.locator("#health")).to_have_text("1 indexed", timeout=30_000)
         expect(page.get_by_role("alert")).to_have_count(0)
     page.close()
 

@@ -1,6 +1,7 @@
 """The chunk store against qdrant-client's own engine in memory."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from rag_app.core.models import EmbeddedChunk, ModelIdentity, Scope
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import document_terms
 from rag_app.db.chunks import Arm, ChunkStore
-from rag_app.db.filters import Selection, folders_of, names_of
+from rag_app.db.filters import Selection, condition, folders_of, names_of
 from service_kit.errors import Conflict
 from tests.support.chunks import make_chunk
 
@@ -103,7 +104,7 @@ async def test_nothing_out_of_scope_is_read(store: ChunkStore) -> None:
     scope: Scope = frozenset({"r2"})
     ids = [embedded.chunk.id for embedded in CHUNKS]
     assert [chunk.repository for chunk in await store.retrieve(ids, scope)] == ["r2"]
-    assert list(await store.cosines((1.0, 0.0, 0.0), ids, scope)) == [CHUNKS[3].chunk.id]
+    assert [found.chunk.id for found in await store.scored((1.0, 0.0, 0.0), ids, scope)] == [CHUNKS[3].chunk.id]
     assert await store.count(scope) == 1
     assert await store.count(frozenset()) == 0
 
@@ -117,10 +118,13 @@ async def test_a_file_comes_back_whole_by_line(store: ChunkStore) -> None:
     assert await store.of_blob("r1", "base", "none.py", "b1", ALL) == []
 
 
-async def test_cosines_of_given_chunks(store: ChunkStore) -> None:
-    found = await store.cosines((0.0, 1.0, 0.0), [CHUNKS[2].chunk.id, CHUNKS[0].chunk.id], ALL)
-    assert found == {CHUNKS[2].chunk.id: pytest.approx(0.6), CHUNKS[0].chunk.id: pytest.approx(0.0)}
-    assert await store.cosines((0.0, 1.0, 0.0), [], ALL) == {}
+async def test_given_chunks_come_whole_with_their_cosines(store: ChunkStore) -> None:
+    found = {
+        one.chunk: one.score
+        for one in await store.scored((0.0, 1.0, 0.0), [CHUNKS[2].chunk.id, CHUNKS[0].chunk.id], ALL)
+    }
+    assert found == {CHUNKS[2].chunk: pytest.approx(0.6), CHUNKS[0].chunk: pytest.approx(0.0)}
+    assert await store.scored((0.0, 1.0, 0.0), [], ALL) == []
 
 
 async def test_a_chunk_written_twice_is_there_once(store: ChunkStore) -> None:
@@ -175,7 +179,7 @@ async def test_an_index_of_another_version_is_refused_with_a_way_out_that_works(
         ]
     )
     older = ChunkStore(RagSettings(_env_file=None, collection="older"), client)
-    with pytest.raises(Conflict, match=r"another version of this program; name a new COLLECTION"):
+    with pytest.raises(Conflict, match=r"another version of this program; to build it anew set COLLECTION=older-2"):
         await older.prepare(IDENTITY)
     anew = ChunkStore(RagSettings(_env_file=None, collection="newer"), client)
     assert await anew.prepare(ModelIdentity("other", 5, 256, "b" * 64)) is True
@@ -208,3 +212,21 @@ def test_folders_of_a_path() -> None:
 def test_names_of_a_chunk() -> None:
     assert names_of("take", "db.Lock.take") == ["db.lock.take", "lock.take", "take"]
     assert names_of("", "") == []
+
+
+@pytest.mark.parametrize("searched", [ALL, frozenset({"r1"})])
+async def test_a_whole_selection_finds_what_an_exact_one_does_strangers_or_not(
+    store: ChunkStore, searched: Scope
+) -> None:
+    # With r1 alone, r2 is a stranger: a repository that is being deleted, or that was registered a moment ago.
+    exact = Selection(searched, frozenset({"base"}))
+    arms = [Arm((1.0, 0.0, 0.0), 2)]
+    assert await store.query(arms, replace(exact, is_whole=True)) == await store.query(arms, exact)
+    assert {found.chunk.repository for (arm) in await store.query(arms, exact) for found in arm} <= searched
+
+
+def test_a_whole_selection_is_asked_for_without_its_repositories() -> None:
+    asked = condition(EVERYTHING, of_any_repository=True).model_dump_json()
+    assert "repository" not in asked
+    assert "layer" in asked
+    assert "repository" in condition(EVERYTHING).model_dump_json()

@@ -58,9 +58,9 @@ def test_lines_are_left_as_they_are(tmp_path: Path, text: str) -> None:
 
 
 def test_a_line_of_ten_megabytes_is_data(tmp_path: Path) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     assert read_bytes(tmp_path, b"x = '" + b"a" * 10_000_000 + b"'\n").reason == "minified"
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2  # forever, without the care
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from rag_app.cli.stack import Plan, StackSettings, make_plan
 from rag_app.core.settings import RagSettings
@@ -90,3 +91,13 @@ def test_the_server_is_asked_and_named_where_it_listens(host: str, asked: str, t
     planned = plan(rag_host=host)
     assert planned.services[-1].url == asked
     assert planned.url == told
+
+
+@pytest.mark.parametrize(
+    ("setting", "asks"), [({}, False), ({"rag_host": "0.0.0.0"}, True), ({"rag_api_key": SecretStr("k")}, True)]
+)
+def test_whether_callers_need_a_key_is_known_before_anything_starts(setting: dict[str, Any], asks: bool) -> None:
+    planned = plan(embedding_api_key=SecretStr("planted"), **setting)
+    assert planned.asks_for_key is asks
+    assert planned.embedding_key is not None
+    assert "planted" not in repr(planned)

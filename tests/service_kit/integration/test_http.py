@@ -38,7 +38,7 @@ class Peer:
 
         @app.get("/slow")
         async def slow() -> None:
-            await asyncio.sleep(5)
+            await asyncio.sleep(60)
 
         @app.get("/html")
         async def html() -> Response:
@@ -63,7 +63,7 @@ def url(peer: Peer) -> Iterator[str]:
 
 
 def client_of(url: str) -> OutgoingClient:
-    return OutgoingClient("the peer", url, setting="PEER_URL", deadline_s=5)
+    return OutgoingClient("the peer", url, setting="PEER_URL", deadline_s=30)
 
 
 async def test_json_goes_out_and_comes_back_with_the_request_id(peer: Peer, url: str) -> None:
@@ -139,7 +139,7 @@ async def test_a_closed_client_opens_again(url: str) -> None:
 
 
 async def test_half_a_surrogate_pair_is_the_callers_mistake_and_is_not_sent(url: str, peer: Peer) -> None:
-    async with OutgoingClient("peer", url, setting="PEER_URL", deadline_s=5) as client:
+    async with OutgoingClient("peer", url, setting="PEER_URL", deadline_s=30) as client:
         with pytest.raises(ValidationFailed, match="surrogate"):
             await client.call("POST", "/echo", {"text": "\ud800"})
         with pytest.raises(TypeError):  # our own bug stays one

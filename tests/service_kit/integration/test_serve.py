@@ -47,7 +47,7 @@ def test_a_port_already_taken_names_the_port_and_the_setting() -> None:
         holder.listen()
         port = holder.getsockname()[1]
         process = start(port)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert str(port) in err
     assert "TOY_PORT" in err
@@ -61,14 +61,14 @@ def test_an_idle_connection_outlives_the_pools_of_usual_clients() -> None:
     ask = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     try:
         wait_for_answer(port)
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             for pause_s in (6.0, 0.0):
                 connection.sendall(ask)
                 assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
                 time.sleep(pause_s)
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def test_it_serves_until_it_is_told_to_stop() -> None:
@@ -77,17 +77,17 @@ def test_it_serves_until_it_is_told_to_stop() -> None:
     try:
         assert wait_for_answer(port) == b'{"status":"alive"}'
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=15)
+        process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode in (0, -signal.SIGTERM)
 
 
 def wait_for_answer(port: int) -> bytes:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
                 body: bytes = answer.read()
                 return body
         except OSError:
@@ -103,13 +103,13 @@ def test_a_request_that_outlasts_the_servers_end_is_told_to_come_again() -> None
     @app.get("/slow")
     async def slow() -> None:
         came.set()
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
     with ThreadPoolExecutor(1) as pool:
         with live(app) as url:
-            asked = pool.submit(httpx.get, f"{url}/slow", timeout=30)
-            assert came.wait(10)
-        answer = asked.result(10)
+            asked = pool.submit(httpx.get, f"{url}/slow", timeout=60)
+            assert came.wait(30)
+        answer = asked.result(60)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["x-request-id"] == answer.json()["error"]["request_id"]
@@ -121,7 +121,7 @@ async def nothing() -> list[Check]:
 
 def send_head(port: int, header_bytes: int) -> bytes:
     """What the service answers to a request with a header of that size, sent in pieces."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nx-long: ")
         try:
             for _ in range(header_bytes // 4096):

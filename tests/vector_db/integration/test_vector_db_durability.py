@@ -122,6 +122,8 @@ def test_a_deletion_that_was_acknowledged_survives_a_kill(tmp_path: Path) -> Non
 
 
 def test_a_server_killed_while_collections_come_and_go_opens_again(tmp_path: Path) -> None:
+    made: list[int] = []
+
     def churn(http: httpx.Client) -> None:
         try:
             for number in range(10_000):
@@ -129,6 +131,7 @@ def test_a_server_killed_while_collections_come_and_go_opens_again(tmp_path: Pat
                 http.put(f"/collections/c{number}/points", json={"points": [point(1)]})
                 if number % 2:
                     http.delete(f"/collections/c{number}")
+                made.append(number)
         except httpx.TransportError:
             return
 
@@ -136,10 +139,12 @@ def test_a_server_killed_while_collections_come_and_go_opens_again(tmp_path: Pat
         with server(tmp_path) as (process, http):
             thread = threading.Thread(target=churn, args=(http,))
             thread.start()
-            time.sleep(0.4 + round_ / 50)
+            wait_until(lambda: len(made) > 5)
+            time.sleep(0.2 + round_ / 50)
             process.send_signal(signal.SIGKILL)
             process.wait()
             thread.join(30)
+            made.clear()
     with server(tmp_path) as (_, http):
         names = [found["name"] for found in http.get("/collections").json()["result"]["collections"]]
         assert names

@@ -101,7 +101,7 @@ def test_ctrl_c_ends_a_command_with_130_and_no_traceback(rag: FakeRag) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         asked.send_signal(signal.SIGINT)
-        _, err = asked.communicate(timeout=20)
+        _, err = asked.communicate(timeout=60)
     assert (asked.returncode, err) == (130, b"")
 
 
@@ -113,7 +113,7 @@ def test_ctrl_c_while_python_still_imports_is_130_and_quiet_too(rag: FakeRag) ->
         assert asked.stderr is not None
         assert any("typer" in line for line in asked.stderr)  # the first of many that are imported
         asked.send_signal(signal.SIGINT)
-        _, err = asked.communicate(timeout=20)
+        _, err = asked.communicate(timeout=60)
     assert asked.returncode == 130
     assert "Traceback" not in err
     assert rag.requests == []
