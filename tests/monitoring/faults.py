@@ -279,10 +279,10 @@ def old_files_and_a_slow_embedding(drill: Drill) -> None:
             *("DiskNearlyFull", "BackupTooOld", "IndexStale", "IndexJobFailed"),
             *("IndexJobStuck", "AnswersDegraded", "SearchSlow", "HighErrorRate", "FirstTokenSlow", "QueueFull"),
         )
-
-    drill.model.delay_s = 0
-    drill.to_embedding.mode = "pass"
-    drill.mend("AnswersDegraded", "SearchSlow", "HighErrorRate", "FirstTokenSlow", "QueueFull", "IndexJobStuck")
+        # Within: what comes of callers alone resolves as soon as they leave.
+        drill.model.delay_s = 0
+        drill.to_embedding.mode = "pass"
+        drill.mend("AnswersDegraded", "SearchSlow", "HighErrorRate", "FirstTokenSlow", "QueueFull", "IndexJobStuck")
     filler.unlink()
     drill.backed_up(days_ago=0)
     drill.mend("DiskNearlyFull", "BackupTooOld")

@@ -66,14 +66,18 @@ class TcpProxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65_536):
-                while self._mode == "hold":  # noqa: ASYNC110 - set from another thread
-                    await asyncio.sleep(0.05)
+                await self._held()
                 writer.write(data)
                 await writer.drain()
+            await self._held()  # that the other side hung up is held as well
         except OSError:
             pass
         finally:
             writer.close()
+
+    async def _held(self) -> None:
+        while self._mode == "hold":  # noqa: ASYNC110 - it is set from another thread
+            await asyncio.sleep(0.05)
 
     def _hang_up(self) -> None:
         for writer in list(self._writers):
