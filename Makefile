@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vllm test-compose check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load constraints requirements clean
+.PHONY: help run test test-vllm test-monitoring test-compose dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load constraints requirements clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -36,6 +36,13 @@ test-vllm: .venv/dev.stamp .venv/vllm.stamp ## the gateway before a real vLLM on
 
 test-compose: .venv/dev.stamp ## the stack in containers, built, used, broken and mended: fifteen minutes [ARGS="-k dev"]
 	@exec $(PY) -m pytest -m compose tests/compose $(ARGS)
+
+test-monitoring: .venv/dev.stamp ## alert rules by promtool, and every alert fired for real: three minutes [ARGS="-k rules"]
+	@$(PY) -m tests.support.prometheus
+	@exec $(PY) -m pytest -m monitoring tests/monitoring $(ARGS)
+
+dashboards: .venv/run.stamp ## write Grafana's dashboards anew from monitoring/dashboards
+	@exec $(PY) -m monitoring.dashboards
 
 check: .venv/dev.stamp ## format, lint, types
 	$(BIN)/ruff format --check .

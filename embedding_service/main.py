@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from prometheus_client import CollectorRegistry
+from prometheus_client.process_collector import ProcessCollector
 
 from embedding_service.core.settings import EmbeddingSettings
 from embedding_service.engine.process import WorkerProcess
@@ -24,7 +26,7 @@ def create_app(settings: EmbeddingSettings | None = None, *, make_engine: MakeEn
     """The app. settings: read from the environment where None. make_engine: a worker process where None."""
     chosen = settings or EmbeddingSettings()
     metrics = HttpMetrics("embedding_service")
-    make = make_engine or (lambda: WorkerProcess(chosen))
+    make = make_engine or _workers(chosen, metrics.registry)
     service = EmbeddingService(chosen, make, TeiMetrics(metrics.registry), metrics.registry)
 
     @asynccontextmanager
@@ -52,3 +54,16 @@ def create_app(settings: EmbeddingSettings | None = None, *, make_engine: MakeEn
     for router in (tasks_router(service, chosen.task), tei_router(service), openai_router(service)):
         app.include_router(router, dependencies=guarded)
     return app
+
+
+def _workers(settings: EmbeddingSettings, registry: CollectorRegistry) -> MakeEngine:
+    """Worker processes; the present one's processor time and memory are told as embedding_worker_process_*."""
+    latest: list[WorkerProcess] = []
+
+    def make() -> WorkerProcess:
+        latest[:] = [WorkerProcess(settings)]
+        return latest[0]
+
+    # There is no process 0: while none runs nothing is told.
+    ProcessCollector(namespace="embedding_worker", pid=lambda: latest[0].pid if latest else 0, registry=registry)
+    return make

@@ -45,12 +45,15 @@ def create_app(settings: LlmSettings | None = None) -> FastAPI:
     )
     gate = Gate.of(settings.llm_keys_file)
     door = Door(settings.llm_max_concurrent_requests, settings.llm_max_queued_requests, settings.llm_queue_timeout_s)
-    http_metrics.registry.register(LiveState(lambda: pool.members, lambda: door.in_work, lambda: door.waiting))
+    http_metrics.registry.register(LiveState(lambda: pool.members, door))
     models = ModelsService(pool)
     files: list[Watched[Any]] = [watched] if gate.keys is None else [watched, gate.keys]
 
     async def readiness() -> Sequence[Check]:
         return await models.checks([file.problem for file in files if file.problem is not None])
+
+    async def known() -> Sequence[Check]:
+        return await models.known([file.problem for file in files if file.problem is not None])
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -61,20 +64,20 @@ def create_app(settings: LlmSettings | None = None) -> FastAPI:
             stack.enter_context(_reloading_on_hangup(files))
             yield
 
+    service = ChatService(pool, door, settings, metrics)
+    bodies = BytesBudget(settings.llm_max_bodies_bytes)
     app = create_service(
         "llm_service",
         readiness=readiness,
+        watched=known,
         metrics=http_metrics,
         max_body_bytes=settings.llm_max_body_bytes,
         allowed_hosts=AllowedHosts.of(settings.llm_host, settings.allowed_hosts),
         lifespan=lifespan,
         envelope=openai_envelope,
         description="OpenAI's routes, forwarded to the configured backends.",
+        direct=forwarded_routes(service, gate, bodies, Limits.of(settings), settings.llm_body_timeout_s),
     )
-    service = ChatService(pool, door, settings, metrics)
-    bodies = BytesBudget(settings.llm_max_bodies_bytes)
-    routes = forwarded_routes(service, gate, bodies, Limits.of(settings), settings.llm_body_timeout_s)
-    app.router.routes[:0] = routes  # first, since nearly all requests are for them
     app.include_router(models_router(models, gate))
     return app
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from rag_app.clients.embedding import Embedder, create_embedder
 from rag_app.clients.llm import LanguageModel, close_llm, create_llm
+from rag_app.core.metrics import RagMetrics
 from rag_app.core.settings import RagSettings
 from rag_app.db.api_key import asked_key, key_path
 from rag_app.db.chunks import ChunkStore
@@ -54,8 +55,10 @@ def create_app(
     store = store or ChunkStore(settings)
     manifest = Manifest(settings.data_dir / "manifest.sqlite")
     metrics = HttpMetrics("rag_app")
-    indexing = IndexingService(manifest, store, embedder, settings, metrics.registry)
-    search = SearchService(store, manifest, embedder, settings)
+    indexing = IndexingService(manifest, store, embedder, settings, metrics)
+    counted = RagMetrics(metrics.registry)
+    search = SearchService(store, manifest, embedder, settings, counted)
+    readiness = Readiness(store, embedder, llm, settings.rag_role, indexing.has_indexer)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,7 +73,8 @@ def create_app(
 
     app = create_service(
         "rag_app",
-        readiness=Readiness(store, embedder, llm, settings.rag_role, indexing.has_indexer).checks,
+        readiness=readiness.checks,
+        watched=readiness.watched,
         metrics=metrics,
         max_body_bytes=settings.rag_max_body_bytes,
         allowed_hosts=AllowedHosts.of(settings.rag_host, settings.allowed_hosts),
@@ -84,7 +88,7 @@ def create_app(
     scope = manifest.all_ids
     app.include_router(indexing_router(indexing, scope))
     app.include_router(search_router(search, scope, settings))
-    app.include_router(generation_router(AnswerService(search, manifest, llm, settings), scope, settings))
+    app.include_router(generation_router(AnswerService(search, manifest, llm, settings, counted), scope, settings))
     app.include_router(source_router(SourceService(store, manifest), scope))
     app.include_router(web_router())
     return app

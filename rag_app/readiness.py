@@ -19,6 +19,9 @@ PROBE_LIMIT_S = 3.0
 # Behind the language model may be somebody's paid service, and monitors ask every second. A failure is asked again.
 WELL_FOR_S = 30.0
 
+# What was seen longer ago than this is not told as a fact of now.
+SEEN_FOR_S = 300.0
+
 
 class Readiness:
     """What /readyz says. Qdrant is required; the others are told and not required.
@@ -37,19 +40,31 @@ class Readiness:
         self._role = role
         self._has_indexer = has_indexer
         self._llm_was_well_at = -math.inf
+        self._llm_seen: tuple[float, Check] | None = None
 
     async def checks(self) -> Sequence[Check]:
         """How it is now."""
-        indexes_only = self._role == "indexer"
+        if self._role == "indexer":
+            return await self._ours()
+        ours, llm = await asyncio.gather(self._ours(), _probe("llm", self._ask_llm, "answers", is_required=False))
+        self._llm_seen = time.monotonic(), llm
+        return [*ours, llm]
+
+    async def watched(self) -> Sequence[Check]:
+        """How it is now, but of the language model only what checks() saw last: a scrape must not call whom it pays."""
+        checks = await self._ours()
+        if self._llm_seen is not None and time.monotonic() - self._llm_seen[0] < SEEN_FOR_S:
+            checks.append(self._llm_seen[1])
+        return checks
+
+    async def _ours(self) -> list[Check]:
         probes = [
             _probe("qdrant", self._store.ready, "answers", is_required=True),
-            _probe("embedding", self._embedder.identity, "answers", is_required=indexes_only),
+            _probe("embedding", self._embedder.check, "answers", is_required=self._role == "indexer"),
         ]
-        if not indexes_only:
-            probes.append(_probe("llm", self._ask_llm, "answers", is_required=False))
         if self._role == "api":
             probes.append(_probe("indexer", self._ask_indexer, "holds the lease", is_required=False))
-        return await asyncio.gather(*probes)
+        return list(await asyncio.gather(*probes))
 
     async def _ask_indexer(self) -> None:
         if not await asyncio.to_thread(self._has_indexer):

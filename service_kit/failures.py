@@ -9,10 +9,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import MethodNotAllowed, NotFound, ServiceError, ValidationFailed
-from service_kit.metrics import HttpMetrics
+from service_kit.metrics import HttpMetrics, route_of
 
 _log = logging.getLogger("service_kit.failures")
 
@@ -45,14 +46,24 @@ def render(path: str, error: ServiceError, envelope: Envelope = default_envelope
     return Response(orjson.dumps(body), error.status, headers, "application/json")
 
 
-def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envelope = default_envelope) -> None:
-    """Make `app` answer every failure through `envelope` and count it by code."""
+def answerer(metrics: HttpMetrics, envelope: Envelope = default_envelope) -> Callable[[Scope, ServiceError], Response]:
+    """(scope, error) -> the HTTP answer, for failures while a request is served: counted and, from 500 on, logged."""
 
-    def answer(request: Request, error: ServiceError) -> Response:
+    def answer(scope: Scope, error: ServiceError) -> Response:
         metrics.errors.labels(error.code).inc()
         if error.status >= 500:
-            _log.warning("failed", extra={"code": error.code, "path": request.url.path, "detail": error.logged})
-        return render(request.url.path, error, envelope)
+            _log.warning("failed", extra={"code": error.code, "route": route_of(scope), "detail": error.logged})
+        return render(scope["path"], error, envelope)
+
+    return answer
+
+
+def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envelope = default_envelope) -> None:
+    """Make `app` answer every failure through `envelope` and count it by code."""
+    answer_at = answerer(metrics, envelope)
+
+    def answer(request: Request, error: ServiceError) -> Response:
+        return answer_at(request.scope, error)
 
     async def on_service_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServiceError)
@@ -67,7 +78,7 @@ def install_failure_handlers(app: FastAPI, metrics: HttpMetrics, envelope: Envel
         return answer(request, _from_http(request, error))
 
     async def on_unknown(request: Request, error: Exception) -> Response:
-        _log.exception("unhandled", extra={"path": request.url.path})
+        _log.exception("unhandled", extra={"route": route_of(request.scope)})
         hidden = ServiceError(f"internal error; the log has it under request id {request_id.get()}")
         response = answer(request, hidden)
         # Starlette answers unknown failures outside of all middleware, where the id header is not added.

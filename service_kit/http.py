@@ -123,17 +123,19 @@ class OutgoingClient:
 
     def _failure(self, status: int, payload: bytes, retry_after: str | None) -> ServiceError:
         text = payload[:_QUOTED_CHARS].decode("utf-8", "replace")
-        message = f"{self._name} answered {status}: {text}"
+        # What it says may quote the request: it is for this caller only.
+        logged = f"{self._name} answered {status}"
+        message = f"{logged}: {text}"
         retry_after_s = int(retry_after) if retry_after and retry_after.isdigit() else None
         match status:
             case 404:
-                return NotFound(message)
+                return NotFound(message, logged=logged)
             case 429:
-                return Overloaded(message, retry_after_s=retry_after_s or 1)
+                return Overloaded(message, retry_after_s=retry_after_s or 1, logged=logged)
             case 503:
-                return Unavailable(message, retry_after_s=retry_after_s or 1)
+                return Unavailable(message, retry_after_s=retry_after_s or 1, logged=logged)
             case _:
-                return Upstream(message)
+                return Upstream(message, logged=logged)
 
 
 def _encode(json: Any) -> bytes:

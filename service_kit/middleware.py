@@ -9,7 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service_kit.context import REQUEST_ID_HEADER, accept_or_make, request_id
 from service_kit.errors import TooLarge, Unavailable
-from service_kit.metrics import HttpMetrics
+from service_kit.logs import plain_handler
+from service_kit.metrics import HttpMetrics, route_of
 
 _log = logging.getLogger("service_kit.access")
 
@@ -58,7 +59,7 @@ class RequestObserver:
                 message["headers"] = [*message["headers"], (_REQUEST_ID, this_id.encode())]
             await send(message)
 
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
         try:
             await self._app(scope, receive, send_with_id)
         except asyncio.CancelledError:
@@ -68,20 +69,25 @@ class RequestObserver:
                 await self._refuse(stopping)(scope, receive, send_with_id)
             raise
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.in_flight -= 1
             self._record(scope, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, duration_s: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = route_of(scope)
         self._metrics.count(scope["method"], route, status, duration_s)
         level = logging.DEBUG if route in _QUIET else logging.INFO
+        if not _log.isEnabledFor(level):
+            return
         fields = {
             "method": scope["method"],
             "route": route,
             "status": status,
             "duration_ms": round(duration_s * 1e3, 2),
         }
-        _log.log(level, "request", extra=fields)
+        if level == logging.INFO and (handler := plain_handler(_log)) is not None:
+            handler.write_info(_log.name, "request", fields)
+        else:
+            _log.log(level, "request", extra=fields)
 
 
 class BodyLimit:
@@ -99,10 +105,12 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = _header(scope, b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > self._max_bytes:
+        if declared is None or not declared.isdigit():
+            receive = self._counted(receive)
+        elif int(declared) > self._max_bytes:
             await self._refuse(self._error(int(declared)))(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), send)
+        await self._app(scope, receive, send)  # of a body with a length the server passes on no more than that
 
     def _counted(self, receive: Receive) -> Callable[[], Awaitable[Message]]:
         seen = 0

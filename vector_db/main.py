@@ -12,9 +12,11 @@ from service_kit.browsers import AllowedHosts
 from service_kit.health import Check
 from service_kit.keys import Guarded
 from service_kit.metrics import HttpMetrics
+from service_kit.scrape import DiskGauges
 from vector_db.core.settings import VectorDbSettings
 from vector_db.core.wire import envelope
 from vector_db.engine.database import Database
+from vector_db.engine.metrics import StoreMetrics
 from vector_db.features.collections.router import collections_router
 from vector_db.features.collections.service import CollectionService
 from vector_db.features.points.router import points_router
@@ -29,6 +31,10 @@ def create_app(settings: VectorDbSettings | None = None, *, database: Database |
     """The service. Its folder is opened when it starts, unless `database` is open already, and closed when it ends."""
     settings = settings or VectorDbSettings()
     database = database or Database(settings.vector_db_dir)
+    metrics = HttpMetrics("vector_db")
+    stored = StoreMetrics(database, metrics.registry)
+    metrics.questions.add(stored.ask)
+    metrics.questions.add(DiskGauges(metrics.registry, settings.vector_db_dir, "vectors").ask)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -46,7 +52,7 @@ def create_app(settings: VectorDbSettings | None = None, *, database: Database |
     app = create_service(
         "vector_db",
         readiness=readiness,
-        metrics=HttpMetrics("vector_db"),
+        metrics=metrics,
         max_body_bytes=settings.vector_db_max_body_bytes,
         allowed_hosts=AllowedHosts.of(settings.qdrant_host, settings.allowed_hosts),
         guarded=_guarded(settings),
@@ -64,7 +70,7 @@ def create_app(settings: VectorDbSettings | None = None, *, database: Database |
         return PlainTextResponse("alive")
 
     # Points first: routes are tried in turn, and each that does not match costs a query some 10 us.
-    app.include_router(points_router(PointService(database)))
+    app.include_router(points_router(PointService(database, stored)))
     app.include_router(collections_router(CollectionService(database)))
     return app
 

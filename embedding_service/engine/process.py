@@ -38,6 +38,11 @@ class WorkerProcess:
         self._writer: asyncio.StreamWriter | None = None
         self._ended: asyncio.Task[str] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process's number; 0 where none runs."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else 0
+
     async def start(self, progress: Callable[[str], None] = lambda doing: None) -> Ready:
         """Start the process and wait until it has loaded the model; see Engine.start."""
         ours, theirs = socket.socketpair()

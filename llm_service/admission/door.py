@@ -18,12 +18,12 @@ class Door:
     Whoever entered must leave, once: `await door.enter()`, then `door.leave()` in a `finally`.
     """
 
-    __slots__ = ("_max_concurrent", "_max_queued", "_queue", "_queue_timeout_s", "in_work")
+    __slots__ = ("_queue", "_queue_timeout_s", "in_work", "max_concurrent", "max_queued")
 
     def __init__(self, max_concurrent: int, max_queued: int, queue_timeout_s: float):
         """max_concurrent: from 1 on. max_queued: 0 for no queue."""
-        self._max_concurrent = max_concurrent
-        self._max_queued = max_queued
+        self.max_concurrent = max_concurrent
+        self.max_queued = max_queued
         self._queue_timeout_s = queue_timeout_s
         # A waiter's future, whose result says whether it got a place -> the timer that ends its waiting. From the front
         # and the middle it is removed in O(1): of a full queue all may leave at once.
@@ -42,10 +42,10 @@ class Door:
         Fails with Overloaded where the queue is full or the time is over. One who is cancelled has no place.
         """
         # While anybody waits all places are taken (leave() passes them on), so nobody is overtaken here.
-        if self.in_work < self._max_concurrent:
+        if self.in_work < self.max_concurrent:
             self.in_work += 1
             return
-        if len(self._queue) >= self._max_queued:
+        if len(self._queue) >= self.max_queued:
             raise self._refusal(f"{self.in_work} requests are in work and {self.waiting} wait, as many as may")
         await self._wait()
 

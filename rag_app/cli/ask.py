@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from rag_app.cli.client import Failure, Server
+from rag_app.cli.client import Failure, Server, failure_of
 from rag_app.cli.options import (
     DEFAULT_SERVER,
     JsonOption,
@@ -15,9 +15,10 @@ from rag_app.cli.options import (
     RefOption,
     RepoOption,
     ServerOption,
+    VerboseOption,
     filters,
 )
-from rag_app.cli.output import console, emit, error_console, printable, say, say_degraded, show_citations
+from rag_app.cli.output import console, emit, error_console, printable, say, say_degraded, say_request, show_citations
 from rag_app.cli.search import NOTHING_FOUND, repository_names
 
 
@@ -28,6 +29,7 @@ def ask(
     path: PathOption = None,
     ref: RefOption = None,
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
     server: ServerOption = DEFAULT_SERVER,
 ) -> None:
     """Answer a question from the indexed code, as it is written, with the lines that it cites.
@@ -41,6 +43,8 @@ def ask(
             emit(json.dumps(answer, indent=2) + "\n")
         else:
             answer = stream_answer(rag, body)
+        say_request(rag.request_id if verbose else "")
+        if not as_json:
             show_answers_sources(console(), rag, answer)
     if answer["abstained"]:
         raise typer.Exit(NOTHING_FOUND)
@@ -52,8 +56,7 @@ def stream_answer(rag: Server, body: dict[str, Any]) -> dict[str, Any]:
     written = ""
     for name, data in rag.events("POST", "/v1/ask", body):
         if name == "error":
-            error = data.get("error", data)
-            raise Failure(str(error.get("message", "the answer broke off")), code=str(error.get("code", "")))
+            raise failure_of(data.get("error", data), is_fault=True)
         if name == "message":
             piece = str(data.get("delta") or "")
             written += piece
@@ -86,6 +89,7 @@ def generate(
     language: Annotated[str | None, typer.Option(help="Language to write in.")] = None,
     into: Annotated[str | None, typer.Option("--into", metavar="PATH", help="The file that the code is for.")] = None,
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
     server: ServerOption = DEFAULT_SERVER,
 ) -> None:
     """Write code for an instruction, after the repository's own code.
@@ -97,6 +101,7 @@ def generate(
         body: dict[str, Any] = {"instruction": instruction} | filters(rag, repo, lang, path, ref)
         wanted = {"language": language, "path": into}
         answer = rag.call("POST", "/v1/generate", body | {name: value for name, value in wanted.items() if value})
+        say_request(rag.request_id if verbose else "")
         if as_json:
             emit(json.dumps(answer, indent=2) + "\n")
         else:

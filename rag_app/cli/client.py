@@ -37,6 +37,7 @@ class Server:
     def __init__(self, url: str):
         """Nothing connects before the first call. A proxy of the environment is not asked for this very machine."""
         self.url = url.rstrip("/")
+        self.request_id = ""  # of the last call, by which the logs of all services tell of it
         settings = RagSettings()
         try:
             key = key_for(self.url, settings)
@@ -67,6 +68,7 @@ class Server:
             response = self._client.request(method, path, json=body, params=dict(params or {}))
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise self._unreachable(exc) from exc
+        self._note(response)
         if response.status_code >= 400:
             raise self._refused(response)
         return _decode(response.content) if response.content else None
@@ -87,6 +89,7 @@ class Server:
         headers = {"accept": "text/event-stream"}
         try:
             with self._client.stream(method, path, json=body, headers=headers) as response:
+                self._note(response)
                 if response.status_code >= 400:
                     response.read()
                     raise self._refused(response)
@@ -127,10 +130,23 @@ class Server:
         if error.get("code") == "unauthorized":
             reason = "refuses the key that is set here" if self._has_key else "asks for a key"
             return Failure(f"{self.url} {reason}; {WHERE_IT_IS}", code="unauthorized")
-        return Failure(str(error["message"]), code=str(error.get("code", "")))
+        return failure_of(error, is_fault=response.status_code >= 500)
+
+    def _note(self, response: httpx.Response) -> None:
+        self.request_id = response.headers.get("x-request-id", "")
 
     def _stranger(self) -> Failure:
         return Failure(f"{self.url} answers, but it is no Code Assistant; set --server or CODE_ASSISTANT_URL")
+
+
+def failure_of(error: Mapping[str, Any], *, is_fault: bool) -> Failure:
+    """The failure that an error envelope tells of. is_fault: of a service and not of the caller, so the logs tell more.
+
+    The services' logs are on the server's machine, which need not be this one.
+    """
+    message, request = str(error.get("message", "the answer broke off")), str(error.get("request_id") or "")
+    hint = f"; for the log: `code-assistant logs --request-id {request}`" if is_fault and request else ""
+    return Failure(message + hint, code=str(error.get("code", "")))
 
 
 def parse_events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,9 +9,11 @@ import typer
 from pydantic import ValidationError
 
 from rag_app.cli.ask import ask, generate
+from rag_app.cli.backup import backup, migrate, restore
 from rag_app.cli.client import Failure
 from rag_app.cli.doctor import doctor, status
 from rag_app.cli.key import key
+from rag_app.cli.logs import logs
 from rag_app.cli.output import say
 from rag_app.cli.repositories import index, repos
 from rag_app.cli.search import search
@@ -24,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, index, search, ask, generate, status, doctor, key):
+for command in (up, index, search, ask, generate, status, doctor, key, logs, backup, restore, migrate):
     app.command()(command)
 app.add_typer(repos, name="repos")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -33,7 +33,7 @@ class Interrupts:
     @contextmanager
     def raised(self) -> Iterator[None]:
         """Within the block the ending signals raise Interrupted. What handled them before does so again after it."""
-        before = {number: signal.signal(number, self._on_signal) for number in _ENDING}
+        before = {number: signal.signal(number, self._on_signal) for number in ENDING}
         try:
             yield
         finally:

@@ -22,6 +22,10 @@ ServerOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the server's JSON, for programs.")]
+VerboseOption = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Tell the request id, which `code-assistant logs` takes."),
+]
 RepoOption = Annotated[
     list[str] | None, typer.Option("--repo", metavar="NAME|ID", help="Only this repository; may be repeated.")
 ]

@@ -56,6 +56,12 @@ def say_degraded(degraded: list[str]) -> None:
         say(f"degraded: {_DEGRADED.get(name, name)}")
 
 
+def say_request(request_id: str) -> None:
+    """Tell on standard error by which id the logs tell of an answer; nothing where there is none."""
+    if request_id:
+        say(f"request {request_id}; what happened: code-assistant logs --request-id {request_id}")
+
+
 def printable(text: str) -> str:
     """`text` without control characters, tabs and newlines kept."""
     return text.translate(_CONTROLS)

@@ -15,9 +15,10 @@ from rag_app.cli.options import (
     RefOption,
     RepoOption,
     ServerOption,
+    VerboseOption,
     filters,
 )
-from rag_app.cli.output import console, emit, grep_lines, say, say_degraded, show_hit
+from rag_app.cli.output import console, emit, grep_lines, say, say_degraded, say_request, show_hit
 
 NOTHING_FOUND = 1
 
@@ -41,6 +42,7 @@ def search(
     mode: Annotated[Mode, typer.Option(help="How to match.")] = Mode.HYBRID,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
     server: ServerOption = DEFAULT_SERVER,
 ) -> None:
     """Find code by meaning, keyword and symbol.
@@ -55,6 +57,7 @@ def search(
     with Server(server) as rag:
         body: dict[str, Any] = {"query": query, "limit": limit, "mode": mode.value, "explain": explain}
         result = rag.call("POST", "/v1/search", body | filters(rag, repo, lang, path, ref))
+        say_request(rag.request_id if verbose else "")
         if as_json:
             emit(json.dumps(result, indent=2) + "\n")
         else:

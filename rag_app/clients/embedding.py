@@ -25,6 +25,10 @@ class Embedder(Protocol):
         """Which model it is. Asked once; the answer is kept after the first success."""
         ...
 
+    async def check(self) -> None:
+        """Fails where it cannot be had now."""
+        ...
+
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens in each text, special tokens not included: identity().max_tokens - 2 of them fit."""
         ...

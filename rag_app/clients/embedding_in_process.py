@@ -100,7 +100,8 @@ class InProcessEmbedding(BaseEmbedding):
         for text, count in zip(texts, self.count_tokens(texts), strict=True):
             if count > limit:
                 raise ValidationFailed(
-                    f"a text of {count} tokens ({text[:40]!r}…) is over the {limit} of {self.model_name}; split it"
+                    f"a text of {count} tokens ({text[:40]!r}…) is over the {limit} of {self.model_name}; split it",
+                    logged=f"a text of {count} tokens is over the {limit} of {self.model_name}",
                 )
         vectors: list[list[float]] = self._load().get_text_embedding_batch(texts)
         return vectors
@@ -146,6 +147,10 @@ class InProcessEmbedder:
         if self._identity is None:
             self._identity = await self._model.off_loop(self._model.identity)
         return self._identity
+
+    async def check(self) -> None:
+        """It is here, once it is loaded."""
+        await self.identity()
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens in each text without special ones."""

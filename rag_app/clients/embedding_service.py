@@ -54,12 +54,15 @@ class TeiClient:
 
     async def info(self) -> dict[str, Any]:
         """What the server says of itself; asked until it answers once, then kept."""
-        if self._info is None:
-            answer = await self._http.call("GET", "/info")
-            if not isinstance(answer, dict) or "model_id" not in answer or "max_input_length" not in answer:
-                raise Upstream("the embedding service's /info lacks model_id or max_input_length: is it a TEI server?")
-            self._info = answer
-        return self._info
+        return await self.info_now() if self._info is None else self._info
+
+    async def info_now(self) -> dict[str, Any]:
+        """The same, asked for in any case."""
+        answer = await self._http.call("GET", "/info")
+        if not isinstance(answer, dict) or "model_id" not in answer or "max_input_length" not in answer:
+            raise Upstream("the embedding service's /info lacks model_id or max_input_length: is it a TEI server?")
+        self._info = answer
+        return answer
 
     async def embed_query(self, text: str) -> list[float]:
         """(dim,) of length 1. A query longer than the model's window is cut at its end. Not retried when refused."""
@@ -177,6 +180,10 @@ class ServiceEmbedder:
                 str(info["model_id"]), dim, int(info["max_input_length"]), str(info.get("identity") or _hash(info))
             )
         return self._identity
+
+    async def check(self) -> None:
+        """Asks /info: the identity, once known, says nothing of a service that went away."""
+        await self._client.info_now()
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens in each text without special ones."""

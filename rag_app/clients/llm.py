@@ -184,15 +184,17 @@ def _refused(exc: openai.APIStatusError) -> ServiceError:
     # openai's client hands out the envelope's inside, where there is an envelope.
     told = exc.body.get("message") if isinstance(exc.body, dict) else None
     said = told if isinstance(told, str) else exc.response.text
-    message = f"the language model answered {exc.status_code}: {said[:_QUOTED_CHARS]}"
+    # What it says may quote the prompt: it is for this caller only.
+    logged = f"the language model answered {exc.status_code}"
+    message = f"{logged}: {said[:_QUOTED_CHARS]}"
     given = exc.response.headers.get("retry-after", "")
     retry_after_s = int(given) if given.isdigit() else 1
     match exc.status_code:
         case 429:
-            return Overloaded(message, retry_after_s=retry_after_s)
+            return Overloaded(message, retry_after_s=retry_after_s, logged=logged)
         case 503:
-            return Unavailable(message, retry_after_s=retry_after_s)
+            return Unavailable(message, retry_after_s=retry_after_s, logged=logged)
         case 504:
-            return DeadlineExceeded(message)
+            return DeadlineExceeded(message, logged=logged)
         case _:
-            return Upstream(message)
+            return Upstream(message, logged=logged)

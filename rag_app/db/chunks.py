@@ -1,48 +1,25 @@
-"""Where chunks live. With filters.py the only module that knows Qdrant: its types and errors do not leave them."""
+"""Where chunks live. Only this floor knows Qdrant: its types and errors do not leave it."""
 
-import asyncio
-import math
-import warnings
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Any
 
-import httpx
-from pydantic import SecretStr
 from qdrant_client import AsyncQdrantClient, models
 
 from rag_app.core.models import Chunk, EmbeddedChunk, ModelIdentity, Scope
 from rag_app.core.settings import RagSettings
 from rag_app.db.chunks_light import LightChunks
-from rag_app.db.chunks_payload import DENSE, LIGHT, SPARSE, chunk_of, point_of
+from rag_app.db.chunks_payload import DENSE, LIGHT, chunk_of, point_of
 from rag_app.db.chunks_query import Arm, Found, SearchRoutes, request_of
+from rag_app.db.collections import Collections, check_make, name_of
 from rag_app.db.filters import Selection, any_of, blobs, condition
-from rag_app.db.layout import collection_options, dense_params, dense_search, read_options, write_options
-from rag_app.db.qdrant_errors import mapped
-from service_kit.context import REQUEST_ID_HEADER, request_id
-from service_kit.errors import Conflict, Unavailable
-from service_kit.http import OutgoingClient
+from rag_app.db.layout import dense_search, read_options, write_options
+from rag_app.db.qdrant_calls import Qdrant
 
 __all__ = ["Arm", "ChunkStore", "Found"]
-
-# Part of the collection's name: a change in payload keys or vectors raises it, and a new index is built beside the old.
-SCHEMA_VERSION = 1
-
-# Keywords that queries filter by. `repository` is the tenant: Qdrant lays a tenant's points together.
-_KEYWORDS = ("layer", "path", "blob", "language", "folders", "names")
 
 # 128 points of 384 numbers are about 1.2 MB of JSON.
 _POINTS_A_REQUEST = 128
 _BLOBS_A_REQUEST = 256
-
-# One retry after a lost connection or a 503 hides a restart. Every call here may be repeated: ids are derived.
-_BACKOFF_S = 0.2
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-async def _named_request(request: httpx.Request) -> None:
-    request.headers[REQUEST_ID_HEADER] = request_id.get()
 
 
 class ChunkStore:
@@ -51,42 +28,22 @@ class ChunkStore:
     def __init__(self, settings: RagSettings, client: AsyncQdrantClient | None = None):
         """client: another one than the settings name (tests pass one in memory). Does no I/O."""
         self._alias = settings.collection
-        self._deadline_s = settings.qdrant_timeout_s
-        self._address = f"http://{settings.qdrant_host}:{settings.qdrant_port}"
-        key = settings.qdrant_api_key
-        headers = {"api-key": key.get_secret_value()} if key else {}
-        self._http = OutgoingClient(
-            "Qdrant", self._address, setting="QDRANT_HOST, QDRANT_PORT", deadline_s=self._deadline_s, headers=headers
-        )
-        self._settings = settings
+        self._qdrant = Qdrant(settings, client)
+        self._collections = Collections(self._qdrant, self._alias)
         self._writes, self._reads = write_options(settings), read_options(settings)
         self._dense_search = dense_search(settings)
-        consistency = settings.qdrant_read_consistency
         self._light = LightChunks()
+        rest, consistency = self._qdrant.rest, settings.qdrant_read_consistency
         self._routes = (
-            SearchRoutes(self._http, self._alias, self._light, self._dense_search, consistency)
-            if client is None
-            else None
+            None if rest is None else SearchRoutes(rest, self._alias, self._light, self._dense_search, consistency)
         )
-        self._client = client or self._connect(key)
+        self._client = self._qdrant.client
+        self._call = self._qdrant.call
         self._checked: str | None = None
-
-    def _connect(self, key: SecretStr | None) -> AsyncQdrantClient:
-        with warnings.catch_warnings():
-            # Qdrant is spoken to by http, on this machine or in its own network: the way is the operator's choice.
-            warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
-            return AsyncQdrantClient(
-                url=self._address,
-                api_key=key.get_secret_value() if key else None,
-                timeout=math.ceil(self._deadline_s),
-                check_compatibility=False,  # it would call the server from the constructor
-                event_hooks={"request": [_named_request]},
-            )
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
-        await self._http.close()
+        await self._qdrant.close()
 
     async def ready(self) -> None:
         """Return where Qdrant answers; raise Unavailable or DeadlineExceeded where it does not."""
@@ -98,14 +55,13 @@ class ChunkStore:
         Returns whether it was made now, and so holds nothing of any repository. Conflict where the alias leads to the
         collection of another model or schema: vectors of two models never mix, and another program may be using it.
         """
-        name = self._collection(identity)
         target = await self._target()
         if target is None:
-            await self._create(name, identity.dim)
-            await self._index_payload(name)
-            await self._point_alias(name)
-        elif target != name:
-            raise self._of_another_make(target, identity)
+            name = str(name_of(self._alias, identity))
+            await self._collections.make(name, identity.dim)
+            await self._collections.point_alias(name)
+        else:
+            check_make(target, self._alias, identity)
         self._checked = identity.hash
         return target is None
 
@@ -114,9 +70,8 @@ class ChunkStore:
         if self._checked == identity.hash:
             return
         target = await self._target()
-        if target is not None and target != self._collection(identity):
-            raise self._of_another_make(target, identity)
         if target is not None:
+            check_make(target, self._alias, identity)
             self._checked = identity.hash
 
     async def upsert(self, chunks: Sequence[EmbeddedChunk]) -> None:
@@ -232,59 +187,9 @@ class ChunkStore:
         answer = await self._call(self._client.count, self._alias, count_filter=narrowed, exact=True)
         return int(answer.count)
 
-    def _collection(self, identity: ModelIdentity) -> str:
-        return f"{self._alias}_v{SCHEMA_VERSION}_{identity.hash[:12]}"
-
-    def _of_another_make(self, target: str, identity: ModelIdentity) -> Conflict:
-        anew = "name a new COLLECTION and sync one repository: all are indexed again, one after the other"
-        if not target.startswith(f"{self._alias}_v{SCHEMA_VERSION}_"):
-            return Conflict(f"the index {target!r} was built by another version of this program; {anew}")
-        return Conflict(
-            f"the index {target!r} was built with another embedding model than {identity.name!r} "
-            f"({identity.hash[:12]}); set EMBEDDING_MODEL, EMBEDDING_URL and EMBEDDING_IN_PROCESS back, or {anew}"
-        )
-
     async def _target(self) -> str | None:
-        """The collection that the alias leads to, None where there is no alias."""
-        answer = await self._call(self._client.get_aliases)
-        return next((a.collection_name for a in answer.aliases if a.alias_name == self._alias), None)
-
-    async def _create(self, name: str, dim: int) -> None:
-        if await self._call(self._client.collection_exists, name):
-            return
-        await self._call(
-            self._client.create_collection,
-            name,
-            vectors_config={DENSE: dense_params(self._settings, dim)},
-            sparse_vectors_config={SPARSE: models.SparseVectorParams()},
-            **collection_options(self._settings),
-        )
-
-    async def _index_payload(self, name: str) -> None:
-        keyword = models.KeywordIndexType.KEYWORD
-        schemas = {key: models.KeywordIndexParams(type=keyword) for key in _KEYWORDS}
-        schemas["repository"] = models.KeywordIndexParams(type=keyword, is_tenant=True)
-        for key, schema in schemas.items():
-            await self._call(self._client.create_payload_index, name, field_name=key, field_schema=schema, wait=True)
-
-    async def _point_alias(self, name: str) -> None:
-        alias = models.CreateAlias(collection_name=name, alias_name=self._alias)
-        operation = models.CreateAliasOperation(create_alias=alias)
-        await self._call(self._client.update_collection_aliases, [operation])
+        return await self._collections.target()
 
     async def _delete(self, which: models.Filter) -> None:
         selector = models.FilterSelector(filter=which)
         await self._call(self._client.delete, self._alias, points_selector=selector, wait=True, **self._writes)
-
-    async def _call(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        with mapped(self._address, self._deadline_s):
-            async with asyncio.timeout(self._deadline_s):
-                try:
-                    return await self._once(method, *args, **kwargs)
-                except Unavailable:
-                    await asyncio.sleep(_BACKOFF_S)
-                    return await self._once(method, *args, **kwargs)
-
-    async def _once(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        with mapped(self._address, self._deadline_s):
-            return await method(*args, **kwargs)

@@ -105,7 +105,7 @@ class SearchRoutes:
             answer = await self._http.call("POST", self._collection + path + self._asked, body)
         except NotFound as exc:
             message = f"Qdrant lacks the collection ({exc.message}); sync a repository to build it"
-            raise Unavailable(message, retry_after_s=5) from exc
+            raise Unavailable(message, retry_after_s=5, logged=f"Qdrant lacks the collection ({exc.logged})") from exc
         with _as_told():
             return answer["result"]
 

@@ -8,13 +8,15 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rag_app.core.models import Scope
+from rag_app.core.models import ModelIdentity, Scope
 from rag_app.db.manifest_files import FileLedger
-from rag_app.db.manifest_jobs import JobLedger
+from rag_app.db.manifest_jobs import JobLedger, refuse_in_maintenance
 from rag_app.db.manifest_schema import BASE_LAYER, MIGRATIONS
+from rag_app.db.manifest_totals import Totals, read_totals
 from rag_app.db.records import INDEXED, RefState, Repository, RepositoryState, Source
 from rag_app.db.sqlite import Database, as_json
 from service_kit.errors import Conflict, NotFound
@@ -43,17 +45,36 @@ class Manifest:
 
     def __init__(self, path: Path):
         """path: the database file; nothing is opened before open()."""
-        self._database = Database(path, MIGRATIONS)
+        self._database = Database(path, MIGRATIONS, keeps_old=True)
         self.files = FileLedger(self._database)
         self.jobs = JobLedger(self._database)
 
     def open(self) -> None:
-        """Create or migrate the file. Conflict where a newer program wrote it, Unavailable where it cannot open."""
+        """Create or migrate the file; of one that is migrated a copy stays beside it, manifest.v<version>.sqlite.
+
+        Conflict where a newer program wrote it, Unavailable where it cannot open.
+        """
         self._database.open()
 
     def close(self) -> None:
         """Close all connections."""
         self._database.close()
+
+    def set_model(self, identity: ModelIdentity, program: str) -> None:
+        """Note which embedding model the index is of, and which version of the program wrote to it last."""
+        told = {"model": json.dumps(asdict(identity)), "program": program}
+        with self._database.transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", told.items())
+
+    def model(self) -> ModelIdentity | None:
+        """The model that was noted last; None where nothing was indexed since the manifest can note it."""
+        told = self.fact("model")
+        return None if told is None else ModelIdentity(**json.loads(told))
+
+    def fact(self, key: str) -> str | None:
+        """What is noted under a key, or None."""
+        row = self._database.row("SELECT value FROM facts WHERE key = ?", [key])
+        return None if row is None else str(row["value"])
 
     def all_ids(self) -> Scope:
         """Every repository's id: the scope of a caller who may see all."""
@@ -82,9 +103,10 @@ class Manifest:
     ) -> str:
         """The id of the repository of this source, made where there is none; its options become the ones given.
 
-        Conflict where the name belongs to another source.
+        Conflict where the name belongs to another source, or while the index is being restored.
         """
         with self._database.transaction() as connection:
+            refuse_in_maintenance(connection)
             known = connection.execute(
                 "SELECT id FROM repositories WHERE source_type = ? AND source = ?", (source.type, source.location)
             ).fetchone()
@@ -117,9 +139,10 @@ class Manifest:
     def delete(self, identifier: str) -> None:
         """Forget a repository and all that belongs to it, and remember that its points are still to be deleted.
 
-        Conflict where a job of it is running. Its queued jobs go with it.
+        Conflict where a job of it is running, or while the index is being restored. Its queued jobs go with it.
         """
         with self._database.transaction() as connection:
+            refuse_in_maintenance(connection)
             running = connection.execute(
                 "SELECT id FROM jobs WHERE repository = ? AND state = 'running'", (identifier,)
             ).fetchone()
@@ -136,6 +159,10 @@ class Manifest:
         """Its points are gone."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM deleted_repositories WHERE id = ?", (identifier,))
+
+    def totals(self) -> Totals:
+        """How much is indexed and what waits."""
+        return read_totals(self._database, _STATE)
 
     def refs(self, scope: Scope, ref: str | None) -> list[RefState]:
         """The ref of each repository in scope: its default where `ref` is None, else the one of that name or commit.

@@ -7,10 +7,21 @@ from typing import Any
 
 from rag_app.db.records import Job, JobError, JobState, Progress
 from rag_app.db.sqlite import Database
-from service_kit.errors import NotFound
+from service_kit.errors import Conflict, NotFound
 
 # Older finished jobs of a repository are forgotten: enough for a look back, and the table stays small.
 KEPT_JOBS = 20
+
+# How long a lease lasts that is not renewed: long enough for an event loop that is busy for seconds, short enough to
+# wait for after a crash of another machine.
+LEASE_S = 15.0
+LEASE_RENEWED_EVERY_S = 4.0
+
+# Who indexes.
+INDEXER = "indexer"
+
+# The lease under which the whole index is put back or moved: while it lasts no job begins and nothing is registered.
+MAINTENANCE = "maintenance"
 
 
 class JobLedger:
@@ -21,8 +32,12 @@ class JobLedger:
         self._database = database
 
     def enqueue(self, repository: str) -> Job:
-        """A job that is still to begin: the one already queued for this repository, else a new one."""
+        """A job that is still to begin: the one already queued for this repository, else a new one.
+
+        Conflict while the index is being restored.
+        """
         with self._database.transaction() as connection:
+            refuse_in_maintenance(connection)
             queued = connection.execute(
                 "SELECT * FROM jobs WHERE repository = ? AND state = 'queued'", (repository,)
             ).fetchone()
@@ -49,8 +64,10 @@ class JobLedger:
         return _job(row)
 
     def claim(self) -> Job | None:
-        """The oldest queued job, now running; None where nothing waits."""
+        """The oldest queued job, now running; None where nothing waits, or while the index is being restored."""
         with self._database.transaction() as connection:
+            if is_in_maintenance(connection):
+                return None
             row = connection.execute(
                 "UPDATE jobs SET state = 'running' WHERE id = "
                 "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY sequence LIMIT 1) RETURNING *"
@@ -106,6 +123,45 @@ class JobLedger:
             )
             return taken.rowcount > 0
 
+    def begin_maintenance(self, holder: str, lasting_s: float) -> None:
+        """Take or renew the lease of maintenance; Conflict where a job runs or another process has the lease.
+
+        In one transaction, so that no job begins between the look and the lease.
+        """
+        now = time.time()
+        with self._database.transaction() as connection:
+            running = connection.execute(
+                "SELECT r.name FROM jobs j JOIN repositories r ON r.id = j.repository WHERE j.state = 'running' AND "
+                "EXISTS (SELECT 1 FROM leases WHERE name = ? AND expires_at > ?)",
+                (INDEXER, now),
+            ).fetchone()
+            if running is not None:
+                raise Conflict(
+                    f"repository {running['name']!r} is being indexed; wait until `code-assistant repos` says that it "
+                    "is ready, or stop the server"
+                )
+            taken = connection.execute(
+                "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
+                "SET holder = excluded.holder, expires_at = excluded.expires_at "
+                "WHERE holder = excluded.holder OR expires_at < ?",
+                (MAINTENANCE, holder, now + lasting_s, now),
+            )
+            if not taken.rowcount:
+                raise Conflict(
+                    f"another restore or migration of this index runs, or one was killed less than {lasting_s:g} s "
+                    "ago; try again after that"
+                )
+
+    def in_maintenance(self) -> bool:
+        """Whether the index is being restored or moved."""
+        now = time.time()
+        return bool(self._database.rows(_MAINTENANCE_SQL, [MAINTENANCE, now]))
+
+    def lease_until(self, name: str) -> float | None:
+        """When a lease runs out (Unix seconds); None where nobody has it."""
+        row = self._database.row("SELECT expires_at FROM leases WHERE name = ?", [name])
+        return None if row is None else float(row["expires_at"])
+
     def lease_holder(self, name: str) -> str | None:
         """Who took a lease last, whether or not it has run out."""
         row = self._database.row("SELECT holder FROM leases WHERE name = ?", [name])
@@ -120,6 +176,20 @@ class JobLedger:
         """Give a lease back; nothing happens where another holds it."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM leases WHERE name = ? AND holder = ?", (name, holder))
+
+
+_MAINTENANCE_SQL = "SELECT 1 FROM leases WHERE name = ? AND expires_at > ?"
+
+
+def is_in_maintenance(connection: sqlite3.Connection) -> bool:
+    """Whether the index is being restored or moved, within a transaction."""
+    return connection.execute(_MAINTENANCE_SQL, (MAINTENANCE, time.time())).fetchone() is not None
+
+
+def refuse_in_maintenance(connection: sqlite3.Connection) -> None:
+    """Conflict while the index is being restored or moved: what is asked for would be lost."""
+    if is_in_maintenance(connection):
+        raise Conflict("the index is being restored or moved; try again when that is done")
 
 
 def _figures(progress: Progress) -> tuple[Any, ...]:

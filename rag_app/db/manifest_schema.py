@@ -93,4 +93,12 @@ CREATE TABLE leases (
 ) STRICT, WITHOUT ROWID
 """
 
-MIGRATIONS = (_V1,)
+# What the index is of: "model" (an identity, JSON), "program" (the version that wrote last).
+_V2 = """
+CREATE TABLE facts (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+
+MIGRATIONS = (_V1, _V2)

@@ -1,5 +1,6 @@
 """Qdrant's failures, and those of the way to it, as words of the error table."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,8 @@ def mapped(address: str, deadline_s: float) -> Iterator[None]:
         raise _answered(exc) from exc
     except ResourceExhaustedResponse as exc:
         raise Overloaded("Qdrant is busy (429)", retry_after_s=int(exc.retry_after_s)) from exc
+    except json.JSONDecodeError as exc:  # the client lets it pass
+        raise Upstream(f"Qdrant at {address} answered with something that is not JSON") from exc
     except TimeoutError as exc:
         raise _too_late(address, deadline_s) from exc
 
@@ -51,14 +54,16 @@ def _too_late(address: str, deadline_s: float) -> DeadlineExceeded:
 
 def _answered(exc: UnexpectedResponse) -> ServiceError:
     text = exc.content[:_QUOTED_CHARS].decode("utf-8", "replace")
+    logged = f"Qdrant answered {exc.status_code}"  # its words may quote a point, and so the code in it
     match exc.status_code:
         case 404:
-            return Unavailable(f"Qdrant lacks the collection ({text}); sync a repository to build it", retry_after_s=5)
+            message = f"Qdrant lacks the collection ({text}); sync a repository to build it"
+            return Unavailable(message, retry_after_s=5, logged=logged)
         case 429:
             return Overloaded("Qdrant is busy (429)", retry_after_s=1)
         case 502 | 503 | 504:
-            return Unavailable(f"Qdrant is not ready ({exc.status_code}: {text})", retry_after_s=1)
+            return Unavailable(f"Qdrant is not ready ({exc.status_code}: {text})", retry_after_s=1, logged=logged)
         case 401 | 403:
             return Upstream(f"Qdrant refuses the key ({exc.status_code}); set QDRANT_API_KEY")
         case _:
-            return Upstream(f"Qdrant answered {exc.status_code}: {text}")
+            return Upstream(f"{logged}: {text}", logged=logged)

@@ -1,6 +1,7 @@
 """One SQLite file, used from several threads: a connection for each thread, write-ahead log, explicit transactions."""
 
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -20,8 +21,12 @@ OLDEST = (3, 37, 0)
 class Database:
     """A file with a schema of a stated version. `open()` makes or migrates it; the constructor touches nothing."""
 
-    def __init__(self, path: Path, migrations: tuple[str, ...], *, synchronous: str = "FULL"):
-        """migrations: scripts; number n (from 1) brings version n - 1 to n. synchronous: SQLite's pragma."""
+    def __init__(self, path: Path, migrations: tuple[str, ...], *, synchronous: str = "FULL", keeps_old: bool = False):
+        """migrations: scripts; number n (from 1) brings version n - 1 to n. synchronous: SQLite's pragma.
+
+        keeps_old: leave a copy beside the file, `<name>.v<version>.sqlite`, before it is migrated.
+        """
+        self._keeps_old = keeps_old
         self._path = path
         self._migrations = migrations
         self._synchronous = synchronous
@@ -127,8 +132,11 @@ class Database:
         return connection
 
     def _migrate(self) -> None:
+        version: int = self.rows("PRAGMA user_version")[0][0]
+        if self._keeps_old and 0 < version < len(self._migrations):
+            self._keep(version)
         with self.transaction() as connection:
-            version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
             latest = len(self._migrations)
             if version > latest:
                 raise Conflict(
@@ -140,6 +148,18 @@ class Database:
                 for statement in script.split(";"):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {latest}")
+
+    def _keep(self, version: int) -> None:
+        """Copy the file as it is, for a way back to the program that wrote it."""
+        kept = self._path.with_name(f"{self._path.stem}.v{version}{self._path.suffix}")
+        draft = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
+        with self._told():
+            copy = sqlite3.connect(draft)
+            try:
+                self._connection().backup(copy)
+            finally:
+                copy.close()
+        draft.replace(kept)
 
 
 def as_json(values: Iterable[Any]) -> str:

@@ -10,6 +10,7 @@ PACKAGES: dict[str, frozenset[str]] = {
     "evals": frozenset({"service_kit"}),
     "benchmarks": frozenset({"service_kit"}),
     "notebooks": frozenset({"service_kit"}),
+    "monitoring": frozenset(),
 }
 
 # 2. The floors inside a service: a room imports its own floor or a lower one.

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from benchmarks.embedding.bert import Bert, Sizes, random_bert, read_bert
-from benchmarks.embedding.gpu import embed, micro_batches
+from benchmarks.embedding.gpu import embed, measure, micro_batches
+from benchmarks.embedding.roof import Encoder
 from benchmarks.embedding.texts import Texts
 from benchmarks.embedding.variants import (
     Run,
@@ -143,6 +145,19 @@ def test_a_model_with_random_weights_runs_and_is_the_same_each_time() -> None:
         assert (first - packed(random_bert(sizes))(ids)).abs().max() < 1e-5
     assert torch.isfinite(first).all()
     assert first.norm(dim=1) == pytest.approx(torch.ones(2), abs=1e-5)
+
+
+def test_a_way_that_fails_is_told_and_the_others_are_measured(
+    minilm: Bert, texts: Texts, written: list[str], model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: Bert) -> Run:
+        raise RuntimeError("no such kernel")
+
+    batch = [np.array(ids, np.int32) for ids in texts.ids(written)]
+    ways = [variants()[0], Variant("broken", torch.float32, fails)]
+    rows = measure(minilm, Encoder.of(model_folder), batch, (600,), torch.device("cpu"), 1e12, ways)
+    assert [(row.variant, row.cosine) for row in rows] == [("padded fp32", 1.0)]
+    assert "broken failed: no such kernel" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")

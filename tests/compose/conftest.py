@@ -51,6 +51,7 @@ def reached(note: Note) -> Iterator[dict[str, str]]:
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with a repository to index, and a language model that tells its script."""
     folder = copy_of_the_sources(tmp_path_factory.mktemp("stack"))
+    folder.chmod(0o755)  # the containers' user reads it, as it reads a clone
     (folder / ".env").write_text("LLM_PROVIDER=scripted\n")
     flask_sources(folder / "repositories")
     return folder

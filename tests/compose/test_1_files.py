@@ -95,7 +95,7 @@ def test_each_service_s_requirements_hold_what_it_imports_at_the_versions_that_a
     for service in BUILT:
         pinned = dict(
             re.findall(
-                r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+) \\$",
+                r"^([A-Za-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==(\S+) \\$",
                 (ROOT / service / "requirements.txt").read_text(),
                 re.M,
             )

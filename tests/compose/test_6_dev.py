@@ -23,11 +23,13 @@ def dev(stack: Stack, note: Note) -> Iterator[Stack]:
     stack.down()
     working = Stack(stack.folder, stack.engine, [*stack.files, "docker-compose.dev.yml"], f"{stack.project}-dev")
     started = time.monotonic()
-    working.run("build")
-    note("dev_build_s", round(time.monotonic() - started, 1))
-    working.up()
-    yield working
-    working.down()
+    try:
+        working.run("build")
+        note("dev_build_s", round(time.monotonic() - started, 1))
+        working.up()
+        yield working
+    finally:
+        working.down()
 
 
 @pytest.mark.parametrize(
@@ -45,9 +47,9 @@ def test_a_changed_line_is_live_without_a_build_or_a_restart_by_hand(
     before = changed.read_text()
     container = dev.containers()[service]["Id"]
     assert before.count("    return app\n") == 1
+    headers = {"authorization": f"Bearer {dev.cli('key').stdout.strip()}"}
     line = '    app.add_api_route("/changed", lambda: "live")\n    return app\n'
     changed.write_text(before.replace("    return app\n", line))
-    headers = {"authorization": f"Bearer {dev.cli('key').stdout.strip()}"}
 
     def is_live() -> bool:
         return httpx.get(f"{dev.url(port)}/changed", headers=headers, timeout=5, trust_env=False).status_code == 200

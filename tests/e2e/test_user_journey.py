@@ -117,6 +117,29 @@ def test_a_request_id_is_in_the_logs_of_each_service_it_passed(stack: Stack) -> 
         _wait_for_line(stack.folder / f"{service}.log", "trace-me-7")
 
 
+def test_one_question_is_followed_through_all_four_services_by_its_id(stack: Stack, model: ScriptedLlm) -> None:
+    model.will_say("A blueprint is registered by `register_blueprint` [1].")
+    answered = stack.cli("ask", "how is a blueprint registered?", "--verbose")
+    assert answered.returncode == 0, answered.stderr
+    request = answered.stderr.split("--request-id ")[1].split()[0]
+    for service in ("rag_app", "embedding_service", "vector_db", "llm_service"):
+        _wait_for_line(stack.folder / f"{service}.log", request)
+    assert model.headers[-1]["x-request-id"] == request
+    told = stack.cli("logs", "--request-id", request, "--from", str(stack.folder), "--json")
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert {line["service"] for line in lines} == {"rag_app", "embedding_service", "vector_db", "llm_service"}
+    assert {line["request_id"] for line in lines} == {request}
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    assert lines[-1]["route"] == "/v1/ask"  # its line is written when the answer is whole
+    assert stack.cli("logs", "--request-id", f"{request}0", "--from", str(stack.folder)).returncode == 1
+
+
+def test_every_line_of_every_log_is_json(stack: Stack) -> None:
+    for service in ("rag_app", "embedding_service", "vector_db", "llm_service"):
+        for line in (stack.folder / f"{service}.log").read_text().splitlines():
+            assert {"time", "level", "service", "request_id", "message"} <= json.loads(line).keys(), line
+
+
 def _wait_for_line(log: Path, words: str, within_s: float = 30) -> None:
     """A service writes its line once its answer has left, so the client may be here first."""
     deadline = time.monotonic() + within_s

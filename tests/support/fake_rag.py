@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,10 +69,19 @@ class FakeRag:
     parses: bool = True
     is_ready: bool = True
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
+    request_id: str = "4f1c9d"
 
     def app(self) -> FastAPI:
         """The server; run it with tests.support.live.live."""
         app = FastAPI()
+
+        @app.middleware("http")
+        async def name_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+            response = await call_next(request)
+            if request.url.path in ("/v1/ask", "/v1/search", "/v1/generate"):
+                response.headers["x-request-id"] = self.request_id
+            return response
+
         app.get("/readyz")(self._readyz)
         for method, path, answer in (
             ("GET", "/v1/repositories", lambda path, body: {"repositories": self.repositories}),

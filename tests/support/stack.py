@@ -25,10 +25,15 @@ OTHERS = ("OPENAI_", "LLM_", "QDRANT_", "EMBEDDING_", "RAG_", "CODE_ASSISTANT_")
 
 @dataclass
 class Stack:
-    """Running services by name. `env` is what a command needs to speak to them."""
+    """Running services by name. `env` is what a command needs to speak to them, `own` what one service has beside it.
+
+    before: Python that runs in each service's process before the service does.
+    """
 
     folder: Path
     env: dict[str, str]
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    before: str = ""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -39,8 +44,15 @@ class Stack:
         """Start one service; its log goes to <folder>/<service>.log."""
         log: IO[bytes] = (self.folder / f"{service}.log").open("ab")
         with log:
+            words = ["-m", service]
+            if self.before:
+                words = ["-c", f"{self.before}\nimport runpy; runpy.run_module({service!r}, run_name='__main__')"]
             self.processes[service] = subprocess.Popen(
-                [sys.executable, "-m", service], env=self.env, cwd=self.folder, stdout=log, stderr=log
+                [sys.executable, *words],
+                env={**self.env, **self.own.get(service, {})},
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
             )
 
     def stop(self, service: str, how: signal.Signals = signal.SIGTERM) -> None:
@@ -104,9 +116,14 @@ def environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """All four services, ready; ended when the block ends."""
-    stack = Stack(folder, environment(folder, extra or {}))
+def running(
+    folder: Path,
+    extra: Mapping[str, str] | None = None,
+    own: Mapping[str, Mapping[str, str]] | None = None,
+    before: str = "",
+) -> Iterator[Stack]:
+    """All four services, ready; ended when the block ends. own, before: as Stack's."""
+    stack = Stack(folder, environment(folder, extra or {}), own or {}, before)
     try:
         for service in ("vector_db", "embedding_service", "llm_service", "rag_app"):
             stack.start(service)

@@ -22,10 +22,14 @@ class Database:
     """Async over the store. Opened and closed by the app's lifespan."""
 
     def __init__(self, folder: Path, free: Callable[[Path], int] = free_bytes):
-        """free: how much room a folder's volume has, in bytes. Opens nothing, starts nothing."""
+        """free: how much room a folder's volume has, in bytes. Opens nothing, starts nothing.
+
+        reads: reads in hand, those that wait for a thread included.
+        """
         self.store = Store(folder)
         self._folder = folder
         self._free = free
+        self.reads = 0
         self._writer = Writer()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="vector_db-reader")
 
@@ -46,7 +50,16 @@ class Database:
 
     async def read(self, action: Callable[[], T]) -> T:
         """Run `action` in a reader's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, action)
+        self.reads += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, action)
+        finally:
+            self.reads -= 1
+
+    @property
+    def writes_waiting(self) -> int:
+        """Writes that the writer has not taken up yet."""
+        return self._writer.waiting
 
     async def grow(self, action: Callable[[], T], target: Flushable | None = None) -> T:
         """As write(), for what takes room; fails with Unavailable where the disk is nearly full."""

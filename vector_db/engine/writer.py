@@ -54,6 +54,11 @@ class Writer:
         if self._thread is not None:
             self._thread.join()
 
+    @property
+    def waiting(self) -> int:
+        """Actions that are queued and not begun."""
+        return self._queue.qsize()
+
     def submit(self, action: Callable[[], Any], target: Flushable | None = None) -> "Future[Any]":
         """Queue `action`; its future resolves after `target` is flushed. Fails with Unavailable after stop()."""
         with self._gate:

@@ -92,6 +92,8 @@ class TeiMetrics:
         self.embed = TaskMetrics("te_embed", "embed", registry)
         self.predict = TaskMetrics("te_predict", "predict", registry)
         self.queue_size = Gauge("te_queue_size", "Texts that wait for inference.", registry=registry)
+        self.in_work = Gauge("embedding_texts_in_work", "Texts in work or waiting, of all requests.", registry=registry)
+        self.in_work_limit = Gauge("embedding_texts_in_work_limit", "Most of them at once.", registry=registry)
         self.engine_ends = Counter("embedding_worker_ends_total", "Workers that ended unasked.", registry=registry)
         self.durations = Durations("te_request", "Requests", registry)
         self.input_tokens = histogram("te_request_input_length", "Tokens of a text.", _TOKEN_BUCKETS)

@@ -65,6 +65,8 @@ class EmbeddingService:
         self._cache = VectorCache(settings.embedding_cache_bytes, registry)
         self._keeping: asyncio.Task[None] | None = None
         self._in_work = 0
+        metrics.in_work.set_function(lambda: self._in_work)
+        metrics.in_work_limit.set(settings.max_concurrent_requests)
 
     async def start(self) -> None:
         """Begin to load the model; returns at once."""

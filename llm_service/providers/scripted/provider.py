@@ -108,7 +108,8 @@ class _Scripted:
         except Refused as exc:
             if exc.status in {404, 405}:
                 raise NotFound(f"{self.address} has no {path}") from exc
-            raise Upstream(f"{self.address} answered {exc.status} on {path}: {exc.message}") from exc
+            logged = f"{self.address} answered {exc.status} on {path}"
+            raise Upstream(f"{logged}: {exc.message}", logged=logged) from exc
         return rule
 
     def _rule_for(self, path: str, request: dict[str, Any], *, is_stream: bool) -> Rule:
@@ -219,13 +220,16 @@ def _failure(rule: Rule, status: int, address: str) -> Exception:
     told_s = None if retry_after_s is None else math.ceil(retry_after_s)
     if 400 <= status < 500 and status not in _BACKENDS_FAULT:
         return _refused(status, complaint, told_s)
-    message = f"{address} answered {status}: {complaint.message}"
+    logged = f"{address} answered {status}"
+    message = f"{logged}: {complaint.message}"
     if status in {401, 403}:
         return AttemptFailed(Upstream(f"{address} refused the key ({status})"), Fault.KEY)
     if status == 429:
         return AttemptFailed(_refused(status, complaint, told_s), Fault.BUSY, retry_after_s)
     failure = (
-        Unavailable(message, retry_after_s=told_s or 1) if status == 503 else Upstream(message, retry_after_s=told_s)
+        Unavailable(message, retry_after_s=told_s or 1, logged=logged)
+        if status == 503
+        else Upstream(message, retry_after_s=told_s, logged=logged)
     )
     return AttemptFailed(failure, Fault.DOWN, retry_after_s)
 

@@ -14,6 +14,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 
 from rag_app.clients.llm import check_llm
+from rag_app.core.metrics import AnswerInWork, RagMetrics
 from rag_app.core.models import Citation, Scope, SearchQuery, SearchResult
 from rag_app.core.settings import RagSettings
 from rag_app.db.manifest import Manifest
@@ -66,8 +67,16 @@ class _Run:
 class AnswerService:
     """Asks and generates. Everything that it says passed a RetrieverQueryEngine over search's retriever."""
 
-    def __init__(self, search: SearchService, manifest: Manifest, llm: LLM, settings: RagSettings):
+    def __init__(
+        self,
+        search: SearchService,
+        manifest: Manifest,
+        llm: LLM,
+        settings: RagSettings,
+        metrics: RagMetrics | None = None,
+    ):
         """llm: one of clients/llm.py, or any chat model of LlamaIndex."""
+        self._metrics = metrics or RagMetrics()
         self._search = search
         self._manifest = manifest
         self._llm = llm
@@ -80,53 +89,64 @@ class AnswerService:
 
         Fails as search fails. A model that fails costs the answer its mode: extractive, degraded by "llm".
         """
-        run = self._run(conversation, query, scope)
-        response = await (await self._ask_engine(run, conversation, streaming=False)).aquery(run.query.text)
-        passing = run.citation_filter()
-        text = passing.feed(str(response)) + passing.close()
-        return await self._answer(run, text, passing)
+        counted = self._metrics.answer("ask")
+        with counted.failing():
+            run = self._run(conversation, query, scope)
+            response = await (await self._ask_engine(run, conversation, streaming=False)).aquery(run.query.text)
+            passing = run.citation_filter()
+            text = passing.feed(str(response)) + passing.close()
+            return _counted(counted, await self._answer(run, text, passing))
 
     async def ask_stream(self, conversation: Conversation, query: SearchQuery, scope: Scope) -> AnswerEvents:
         """As ask(), event by event: the hits, pieces, citations, the Answer. Returns once retrieval is over.
 
         A model that fails after its first piece makes the stream fail. Closing the stream ends the model's call.
         """
-        run = self._run(conversation, query, scope)
-        response = await (await self._ask_engine(run, conversation, streaming=True)).aquery(run.query.text)
+        counted = self._metrics.answer("ask")
+        with counted.failing():
+            run = self._run(conversation, query, scope)
+            response = await (await self._ask_engine(run, conversation, streaming=True)).aquery(run.query.text)
         assert isinstance(response, AsyncStreamingResponse)
-        return self._answer_events(run, response.response_gen)
+        return self._answer_events(run, response.response_gen, counted)
 
     async def generate(self, request: WriteRequest, query: SearchQuery, scope: Scope) -> GeneratedCode:
         """Code for an instruction, drawn from the hits of a search for it.
 
         Unavailable without a model, naming the settings; NotFound where there is no code to draw on.
         """
-        run = self._run(Conversation(request.instruction), query, scope)
-        writer = self._writer(run, request, streaming=False)
-        try:
-            await self._engine(run, writer, request.instruction).aquery(run.query.text)
-        except Unavailable as exc:
-            if not run.report.passages:
-                raise  # it was the search that failed
-            raise _without_model(exc) from exc
-        return await self._generated(run, writer)
+        counted = self._metrics.answer("generate")
+        with counted.failing():
+            run = self._run(Conversation(request.instruction), query, scope)
+            writer = self._writer(run, request, streaming=False)
+            try:
+                await self._engine(run, writer, request.instruction).aquery(run.query.text)
+            except Unavailable as exc:
+                if not run.report.passages:
+                    raise  # it was the search that failed
+                raise _without_model(exc) from exc
+            generated = await self._generated(run, writer)
+        counted.end("code")
+        return generated
 
     async def generate_stream(self, request: WriteRequest, query: SearchQuery, scope: Scope) -> CodeEvents:
         """As generate(), event by event. The pieces are the model's replies; the code at the end is what was checked.
 
         Returns once the model has begun, so that a machine without one fails here.
         """
-        run = self._run(Conversation(request.instruction), query, scope)
-        writer = self._writer(run, request, streaming=True)
-        response = await self._engine(run, writer, request.instruction).aquery(run.query.text)
-        assert isinstance(response, AsyncStreamingResponse)
-        pieces = response.response_gen
-        await self._require_passages(run)
-        try:
-            first = await anext(pieces, "")
-        except Unavailable as exc:
-            raise _without_model(exc) from exc
-        return self._code_events(run, writer, first, pieces)
+        counted = self._metrics.answer("generate")
+        with counted.failing():
+            run = self._run(Conversation(request.instruction), query, scope)
+            writer = self._writer(run, request, streaming=True)
+            response = await self._engine(run, writer, request.instruction).aquery(run.query.text)
+            assert isinstance(response, AsyncStreamingResponse)
+            pieces = response.response_gen
+            await self._require_passages(run)
+            try:
+                first = await anext(pieces, "")
+            except Unavailable as exc:
+                raise _without_model(exc) from exc
+        counted.begin()
+        return self._code_events(run, writer, first, pieces, counted)
 
     # The engines: retriever, then postprocessors (number, keep the relevant, fit), then one of our synthesizers.
 
@@ -182,7 +202,13 @@ class AnswerService:
             took_ms=run.took_ms(),
         )
 
-    async def _answer_events(self, run: _Run, pieces: AsyncGenerator[str, None]) -> AnswerEvents:
+    async def _answer_events(self, run: _Run, pieces: AsyncGenerator[str, None], counted: AnswerInWork) -> AnswerEvents:
+        with counted.failing():
+            async with aclosing(self._answer_told(run, pieces, counted)) as events:
+                async for event in events:
+                    yield event
+
+    async def _answer_told(self, run: _Run, pieces: AsyncGenerator[str, None], counted: AnswerInWork) -> AnswerEvents:
         yield run.result
         passing = run.citation_filter()
         shown: list[str] = []
@@ -197,11 +223,13 @@ class AnswerService:
 
         async with aclosing(pieces):
             async for piece in pieces:
+                if run.report.mode == "generative":
+                    counted.begin()
                 for event in await news(passing.feed(piece)):
                     yield event
         for event in await news(passing.close()):
             yield event
-        yield await self._answer(run, "".join(shown), passing)
+        yield _counted(counted, await self._answer(run, "".join(shown), passing))
 
     async def _generated(self, run: _Run, writer: CodeSynthesizer) -> GeneratedCode:
         await self._require_passages(run)
@@ -224,14 +252,21 @@ class AnswerService:
         )
 
     async def _code_events(
-        self, run: _Run, writer: CodeSynthesizer, first: str, pieces: AsyncGenerator[str, None]
+        self,
+        run: _Run,
+        writer: CodeSynthesizer,
+        first: str,
+        pieces: AsyncGenerator[str, None],
+        counted: AnswerInWork,
     ) -> CodeEvents:
-        async with aclosing(pieces):
-            yield run.result
-            yield first
-            async for piece in pieces:
-                yield piece
-        generated = await self._generated(run, writer)
+        with counted.failing():
+            async with aclosing(pieces):
+                yield run.result
+                yield first
+                async for piece in pieces:
+                    yield piece
+            generated = await self._generated(run, writer)
+            counted.end("code")
         for citation in generated.citations:
             yield citation
         yield generated
@@ -245,7 +280,7 @@ class AnswerService:
         except Unavailable as exc:
             raise _without_model(exc) from exc
         except ServiceError as exc:
-            _log.warning("no language model", extra={"code": exc.code, "detail": exc.message})
+            _log.warning("no language model", extra={"code": exc.code, "detail": exc.logged})
         raise NotFound("there is no indexed code to draw on; index a repository, or widen the filters")
 
     async def _cite(self, run: _Run, used: Sequence[int]) -> tuple[Citation, ...]:
@@ -257,6 +292,13 @@ class AnswerService:
         return tuple(cite(used, run.report.passages, sources))
 
 
+def _counted(counted: AnswerInWork, answer: Answer) -> Answer:
+    counted.end("abstained" if answer.abstained else answer.mode, is_without_model="llm" in answer.degraded)
+    return answer
+
+
 def _without_model(exc: Unavailable) -> Unavailable:
     hint = "code is generated by a language model and none answers; set OPENAI_API_KEY or LLM_BASE_URL for llm_service"
-    return Unavailable(f"{hint} ({exc.message})", retry_after_s=exc.retry_after_s)
+    return Unavailable(
+        f"{hint} ({exc.message})", retry_after_s=exc.retry_after_s, logged=f"no language model ({exc.logged})"
+    )

@@ -37,7 +37,7 @@ def events(
                 async for event in stream:
                     yield _sse(*name(event))
         except ServiceError as exc:
-            _log.warning("stream failed", extra={"code": exc.code, "detail": exc.message})
+            _log.warning("stream failed", extra={"code": exc.code, "detail": exc.logged})
             yield _sse("error", default_envelope(request.url.path, exc))
         except Exception:
             _log.exception("stream failed")

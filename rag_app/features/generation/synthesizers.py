@@ -174,7 +174,7 @@ class GenerativeSynthesizer(PassageSynthesizer):
         except ServiceError as exc:
             if has_begun:
                 raise
-            _log.warning("no language model", extra={"code": exc.code, "detail": exc.message})
+            _log.warning("no language model", extra={"code": exc.code, "detail": exc.logged})
             self.report.failure = exc
         if self.report.failure is not None:
             async for piece in self._fallback.pieces(question, passages):

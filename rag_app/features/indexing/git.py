@@ -174,15 +174,18 @@ async def _git(folder: Path, *arguments: str, remote: str | None = None, paths: 
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
-        raise Upstream(_message(arguments, err.decode("utf-8", "replace"), remote))
+        message, logged = _messages(arguments, process.returncode, err.decode("utf-8", "replace"), remote)
+        raise Upstream(message, logged=logged)
     return out.decode("utf-8", "replace").strip()
 
 
-def _message(arguments: Sequence[str], said: str, remote: str | None) -> str:
+def _messages(arguments: Sequence[str], code: int, said: str, remote: str | None) -> tuple[str, str]:
+    """(for the caller, in git's words; for the log, without them and the address: a query of it may hold a key)."""
     shown = without_credentials(remote) if remote else ""
     if remote:
         said = said.replace(remote, shown)
-    return f"git {arguments[0]} {shown} failed: {said.strip()[-_SHOWN_CHARS:]}".replace("  ", " ")
+    message = f"git {arguments[0]} {shown} failed: {said.strip()[-_SHOWN_CHARS:]}".replace("  ", " ")
+    return message, f"git {arguments[0]} failed with code {code}"
 
 
 def _environment(own: Mapping[str, str], *, is_plain: bool) -> dict[str, str]:

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from rag_app.db.manifest_jobs import JobLedger
-from rag_app.features.indexing.alive import AliveMark, kernel
+from rag_app.db.alive import AliveMark, kernel
+from rag_app.db.manifest_jobs import INDEXER, LEASE_RENEWED_EVERY_S, LEASE_S, JobLedger
 from service_kit.errors import Unavailable
 
-NAME = "indexer"
-
-# Long enough for an event loop that is busy for seconds, short enough to wait for after a crash of another machine.
-LASTING_S = 15.0
-RENEWED_EVERY_S = 4.0
+NAME = INDEXER
+LASTING_S = LEASE_S
+RENEWED_EVERY_S = LEASE_RENEWED_EVERY_S
 
 
 class Lease:

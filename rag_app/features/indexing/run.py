@@ -16,6 +16,7 @@ from llama_index.core.schema import BaseNode
 from rag_app.clients.embedding import Embedder
 from rag_app.core.models import ModelIdentity
 from rag_app.core.settings import RagSettings
+from rag_app.core.version import PROGRAM_VERSION
 from rag_app.db.chunks import ChunkStore
 from rag_app.db.embedding_cache import EmbeddingCache
 from rag_app.db.manifest import Manifest
@@ -78,6 +79,7 @@ class IndexRun:
         folder, head = await self._source()
         if await tools.store.prepare(identity):
             await asyncio.to_thread(self._renew_others)
+        await asyncio.to_thread(tools.manifest.set_model, identity, PROGRAM_VERSION)
         await self._sweep()
         # A file that was chunked or embedded in another way is not unchanged.
         self._recipe = f"{chunker.VERSION}:{identity.max_tokens}:{identity.hash[:16]}|"

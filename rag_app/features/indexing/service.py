@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from prometheus_client import CollectorRegistry
-
 from rag_app.clients.embedding import Embedder
 from rag_app.core.models import Scope
 from rag_app.core.settings import RagSettings
@@ -19,10 +17,13 @@ from rag_app.db.manifest import Manifest
 from rag_app.db.records import Job, JobError, Repository, Source
 from rag_app.features.indexing.ignore import check_globs
 from rag_app.features.indexing.lease import NAME as LEASE
+from rag_app.features.indexing.metrics import IndexMetrics
 from rag_app.features.indexing.run import Tools
 from rag_app.features.indexing.sources import allowed_folder, allowed_ref, allowed_url, default_name
 from rag_app.features.indexing.worker import Worker
 from service_kit.errors import Conflict, NotFound, ServiceError, ValidationFailed
+from service_kit.metrics import HttpMetrics
+from service_kit.scrape import DiskGauges
 
 _log = logging.getLogger("rag_app.indexing")
 
@@ -40,14 +41,19 @@ class IndexingService:
         store: ChunkStore,
         embedder: Embedder,
         settings: RagSettings,
-        registry: CollectorRegistry | None = None,
+        metrics: HttpMetrics | None = None,
     ):
-        """manifest: opened and closed by the caller. registry: where the counters of the indexer go, if anywhere."""
+        """manifest: opened and closed by the caller. metrics: where what it counts goes, if anywhere."""
         self._manifest = manifest
         self._store = store
         self._settings = settings
         self._cache = EmbeddingCache(settings.data_dir / "embeddings.sqlite")
-        self._worker = Worker(Tools(manifest, store, embedder, self._cache, settings), registry)
+        self._worker = Worker(
+            Tools(manifest, store, embedder, self._cache, settings), metrics.registry if metrics else None
+        )
+        if metrics is not None:
+            metrics.questions.add(IndexMetrics(manifest, settings.data_dir, metrics.registry).ask)
+            metrics.questions.add(DiskGauges(metrics.registry, settings.data_dir, "data").ask)
 
     async def start(self) -> None:
         """Open the cache and begin to work on jobs, those that an earlier process left included.
@@ -82,16 +88,21 @@ class IndexingService:
         check_globs("include", include)
         check_globs("exclude", exclude)
         identifier = await asyncio.to_thread(self._named, checked, name, ref, include, exclude)
-        job = self._manifest.jobs.enqueue(identifier)
-        self._worker.wake()
+        job = self._enqueue(identifier)
         return self._manifest.repository(identifier, frozenset({identifier})), job
 
     async def sync(self, identifier: str, scope: Scope) -> tuple[Repository, Job]:
         """A job that brings the index up to date."""
         self._manifest.repository(identifier, scope)
-        job = self._manifest.jobs.enqueue(identifier)
-        self._worker.wake()
+        job = self._enqueue(identifier)
         return self._manifest.repository(identifier, scope), job
+
+    def _enqueue(self, identifier: str) -> Job:
+        job = self._manifest.jobs.enqueue(identifier)
+        # From here on the job's own id is in all lines: this one leads from the request to it.
+        _log.info("queued", extra={"job": job.id, "repository": identifier})
+        self._worker.wake()
+        return job
 
     def list(self, scope: Scope) -> list[Repository]:
         """Repositories in scope, by name."""
@@ -110,6 +121,8 @@ class IndexingService:
         self._manifest.delete(identifier)
         with suppress(RecursionError):  # a tree of a thousand folders in each other stays on the disk
             await asyncio.to_thread(shutil.rmtree, self._settings.data_dir / "clones" / identifier, ignore_errors=True)
+        if identifier not in self._manifest.deleted() or self._manifest.jobs.in_maintenance():
+            return  # a restore brings the repository back, or leaves its points to the worker
         try:
             await self._store.delete_repository(identifier)
         except ServiceError as exc:

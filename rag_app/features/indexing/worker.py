@@ -6,10 +6,11 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from rag_app.db.records import Job, JobError, Progress
 from rag_app.features.indexing.lease import RENEWED_EVERY_S, Lease
+from rag_app.features.indexing.metrics import WorkerMetrics
 from rag_app.features.indexing.progress import ProgressMeter
 from rag_app.features.indexing.run import IndexRun, Tools
 from service_kit.context import request_id
@@ -35,11 +36,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.unwritten: dict[str, Job] = {}
-        self._finished = Counter("indexing_jobs", "Jobs that ended, by state.", ["state"], registry=registry)
-        self._chunks = Counter(
-            "indexing_chunks", "Chunks that got their vector, from the model or the cache.", ["source"],
-            registry=registry,
-        )  # fmt: skip
+        self._metrics = WorkerMetrics(registry)
 
     def start(self) -> None:
         """Begin to work."""
@@ -63,10 +60,11 @@ class Worker:
                 try:
                     await self._as_indexer()
                 except Unavailable as exc:
-                    _log.warning("the indexer waits", extra={"detail": exc.message})
+                    _log.warning("the indexer waits", extra={"detail": exc.logged})
                     await asyncio.sleep(RETRY_S)
                 except Exception:
                     _log.exception("the indexer stumbled; it goes on")
+                self._metrics.is_indexer.set(0)
                 self._wake.clear()
                 await asyncio.sleep(POLL_S)
         finally:
@@ -76,6 +74,7 @@ class Worker:
         """Work for as long as the lease is ours."""
         if not await asyncio.to_thread(self._lease.take):
             return
+        self._metrics.is_indexer.set(1)
         jobs = self._tools.manifest.jobs
         if lost := await asyncio.to_thread(jobs.requeue_running):
             _log.info("jobs begun by a process that ended are begun again", extra={"jobs": lost})
@@ -93,6 +92,7 @@ class Worker:
 
     async def _under_lease(self, job: Job) -> None:
         """Run a job; renew the lease beside it, and stop where another has taken it (it has the job too, then)."""
+        self._metrics.moved()
         running = asyncio.create_task(self._run(job))
         try:
             while not (await asyncio.wait({running}, timeout=RENEWED_EVERY_S))[0]:
@@ -102,6 +102,7 @@ class Worker:
         finally:
             running.cancel()
             await asyncio.wait({running})
+            self._metrics.rest()
 
     async def _renew(self) -> bool:
         """False where another process has the lease. Where the manifest cannot be written, no other can take it."""
@@ -112,7 +113,7 @@ class Worker:
 
     async def _run(self, job: Job) -> None:
         request_id.set(job.id)  # in this task: the logs of every service that the job passes name it
-        meter = ProgressMeter(_Throttled(self._tools, job))
+        meter = ProgressMeter(_Throttled(self._tools, job, self._metrics))
         jobs = self._tools.manifest.jobs
         try:
             scope = self._tools.manifest.all_ids()
@@ -124,13 +125,13 @@ class Worker:
             raise
         except Exception as exc:
             await self._fail(job, meter.progress, _as_error(exc, job))
-            self._finished.labels("failed").inc()
+            self._metrics.ended.labels("failed").inc()
         else:
             await asyncio.to_thread(jobs.finish, job.id, "succeeded", meter.progress)
-            self._finished.labels("succeeded").inc()
+            self._metrics.ended.labels("succeeded").inc()
             _log.info("indexed", extra={"job": job.id, "repository": job.repository, **_figures(meter.progress)})
-        self._chunks.labels("model").inc(meter.progress.chunks_embedded)
-        self._chunks.labels("cache").inc(meter.progress.chunks_reused)
+        self._metrics.vectors.labels("model").inc(meter.progress.chunks_embedded)
+        self._metrics.vectors.labels("cache").inc(meter.progress.chunks_reused)
 
     async def _fail(self, job: Job, progress: Progress, error: JobError) -> None:
         """Write why a job failed. Where the disk is full that waits too, and `unwritten` tells it until then."""
@@ -140,7 +141,7 @@ class Worker:
                 try:
                     await asyncio.to_thread(self._tools.manifest.jobs.finish, job.id, "failed", progress, error)
                 except Unavailable as exc:
-                    _log.warning("a failed job cannot be written yet", extra={"job": job.id, "detail": exc.message})
+                    _log.warning("a failed job cannot be written yet", extra={"job": job.id, "detail": exc.logged})
                     await asyncio.sleep(RETRY_S)
                 else:
                     return
@@ -150,6 +151,8 @@ class Worker:
     async def _forget_deleted(self) -> None:
         """Delete the points of repositories that were deleted while Qdrant could not be reached."""
         manifest = self._tools.manifest
+        if await asyncio.to_thread(manifest.jobs.in_maintenance):
+            return  # what is being restored may hold them again
         for identifier in await asyncio.to_thread(manifest.deleted):
             try:
                 await self._tools.store.delete_repository(identifier)
@@ -162,12 +165,14 @@ class Worker:
 class _Throttled:
     """Writes progress at most every REPORT_EVERY_S; the first and the last figures are written in any case."""
 
-    def __init__(self, tools: Tools, job: Job):
+    def __init__(self, tools: Tools, job: Job, metrics: WorkerMetrics):
+        self._metrics = metrics
         self._jobs = tools.manifest.jobs
         self._id = job.id
         self._next = 0.0
 
     def __call__(self, progress: Progress) -> None:
+        self._metrics.moved()
         now = time.monotonic()
         if now >= self._next:
             self._next = now + REPORT_EVERY_S
@@ -176,7 +181,7 @@ class _Throttled:
 
 def _as_error(exc: Exception, job: Job) -> JobError:
     if isinstance(exc, ServiceError):
-        _log.warning("a job failed", extra={"job": job.id, "code": exc.code, "detail": exc.message})
+        _log.warning("a job failed", extra={"job": job.id, "code": exc.code, "detail": exc.logged})
         return JobError(exc.code, exc.message)
     _log.exception("a job failed", exc_info=exc, extra={"job": job.id})
     return JobError("internal", f"internal error; the log has it under job {job.id}")

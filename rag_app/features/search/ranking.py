@@ -80,7 +80,7 @@ def merge(dense: Sequence[tuple[Chunk, float]], sparse: Sequence[tuple[Chunk, fl
 def convex(
     candidates: Sequence[Candidate], dense_share: float, sparse_ceiling: float, dense_floor: float = DENSE_FLOOR
 ) -> list[Ranked]:
-    """Fuse by a convex combination of normalised scores, best first; equal scores keep their order.
+    """Fuse by a convex combination of normalised scores, best first; equal scores in the order of files.
 
     A score counts from its arm's floor (0 for BM25, a constant of the model for the cosine) to its ceiling (what no
     chunk can exceed: `sparse_ceiling` of this query, and 1). Neither depends on the candidates, so that one more or
@@ -179,7 +179,8 @@ def _normalised(score: float | None, floor: float, ceiling: float) -> float:
 
 
 def _best_first(ranked: Sequence[Ranked]) -> list[Ranked]:
-    return sorted(ranked, key=lambda one: -one.score)
+    # Equal scores in the order of files: stores give them by how they were filled, which a restored index was anew.
+    return sorted(ranked, key=lambda one: (-one.score, *_place(one.candidate.chunk)))
 
 
 def _name_score(chunk: Chunk, name: str) -> float:
@@ -192,5 +193,5 @@ def _name_score(chunk: Chunk, name: str) -> float:
     return 0.8 * len(name) / len(min(starts, key=len)) if starts else 0.0
 
 
-def _place(chunk: Chunk) -> tuple[str, str, int]:
-    return chunk.repository, chunk.span.path, chunk.span.start_line
+def _place(chunk: Chunk) -> tuple[str, str, int, str]:
+    return chunk.repository, chunk.span.path, chunk.span.start_line, chunk.id

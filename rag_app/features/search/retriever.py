@@ -11,6 +11,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from rag_app.clients.embedding import Embedder
 from rag_app.core.bm25 import highest_score, query_vector, term_weights
+from rag_app.core.metrics import RagMetrics
 from rag_app.core.models import Chunk, Hit, Scope, SearchQuery, SearchResult, SparseVector
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import query_term_ids
@@ -70,6 +71,7 @@ class CodeRetriever(BaseRetriever):
         settings: RagSettings,
         query: SearchQuery,
         scope: Scope,
+        metrics: RagMetrics,
     ):
         """query: all but its text, which aretrieve() is given; scope: what the caller may see. Does no I/O."""
         super().__init__()
@@ -80,6 +82,7 @@ class CodeRetriever(BaseRetriever):
         self._settings = settings
         self._query = query
         self._scope = scope
+        self._metrics = metrics
         self._source = CandidateSource(store, manifest)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -89,8 +92,9 @@ class CodeRetriever(BaseRetriever):
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         checked_limit(self._query, self._settings)
         run = _Run(checked_text("query", query_bundle.query_str, self._settings.max_query_chars))
-        with run.stage("total"):
+        with self._metrics.search(self._query.mode), run.stage("total"):
             hits = await self._search(run)
+        self._metrics.searched(self._query.mode, run.took_ms, run.degraded)
         self.result = SearchResult(tuple(hits), run.degraded, run.took_ms)
         return [NodeWithScore(node=_node(hit), score=hit.score) for hit in hits]
 
@@ -174,7 +178,8 @@ class CodeRetriever(BaseRetriever):
             )
         except _ARM_FAILURES as exc:
             if self._query.mode == "dense":
-                raise Unavailable(f"mode 'dense' needs the embedding service: {exc.message}", retry_after_s=1) from exc
+                needed = "mode 'dense' needs the embedding service: "
+                raise Unavailable(needed + exc.message, retry_after_s=1, logged=needed + exc.logged) from exc
             run.degraded = ("embedding",)
             return
         await self._store.check(identity)

@@ -1,6 +1,7 @@
 """Search: what may happen. Other features meet search here."""
 
 from rag_app.clients.embedding import Embedder
+from rag_app.core.metrics import RagMetrics
 from rag_app.core.models import Scope, SearchQuery, SearchResult
 from rag_app.core.settings import RagSettings
 from rag_app.core.wire import checked_text
@@ -16,8 +17,16 @@ __all__ = ["CodeRetriever", "SearchService", "checked_limit", "is_relevant", "na
 class SearchService:
     """Finds chunks by meaning, words and names, among the repositories that a caller may see."""
 
-    def __init__(self, store: ChunkStore, manifest: Manifest, embedder: Embedder, settings: RagSettings):
+    def __init__(
+        self,
+        store: ChunkStore,
+        manifest: Manifest,
+        embedder: Embedder,
+        settings: RagSettings,
+        metrics: RagMetrics | None = None,
+    ):
         """Does no I/O."""
+        self._metrics = metrics or RagMetrics()
         self._store = store
         self._manifest = manifest
         self._embedder = embedder
@@ -39,4 +48,4 @@ class SearchService:
 
     def retriever(self, query: SearchQuery, scope: Scope) -> CodeRetriever:
         """A LlamaIndex retriever that does one such search; its `result` holds what search() would return."""
-        return CodeRetriever(self._store, self._manifest, self._embedder, self._settings, query, scope)
+        return CodeRetriever(self._store, self._manifest, self._embedder, self._settings, query, scope, self._metrics)

@@ -47,6 +47,9 @@ async function ask(question, { push = true } = {}) {
 }
 
 const HANDLERS = {
+  request(data) {
+    $("meta").title = data.id ? `Request ${data.id}. What happened: code-assistant logs --request-id ${data.id}` : "";
+  },
   search_results(data) {
     state.hits = data.hits ?? [];
     showHits();
@@ -109,6 +112,7 @@ function showWaiting() {
   $("count").textContent = "";
   $("mode").hidden = true;
   $("meta").textContent = "Searching…";
+  $("meta").title = "";
   $("answer").setAttribute("aria-busy", "true");
   $("go").textContent = "Stop";
 }

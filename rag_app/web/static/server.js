@@ -18,9 +18,10 @@ export async function request(method, path, body, signal) {
   return response.status === 204 ? null : await response.json();
 }
 
-// Yields [name, data] for each server-sent event. EventSource cannot POST, so the stream is read by hand.
+// Yields ["request", {id}] once the server answers, then [name, data] for each server-sent event. EventSource cannot POST, so the stream is read by hand.
 export async function* events(path, body, signal) {
   const response = await send("POST", path, body, signal);
+  yield ["request", { id: response.headers.get("x-request-id") ?? "" }];
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let pending = "";
   for (;;) {

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import httpx
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from embedding_service.backends.base import Batch, ModelError
@@ -34,6 +35,13 @@ def test_half_precision_gives_nearly_the_vectors_of_encode(
     assert cosines.min() > LOWEST[dtype]
     assert np.abs(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - reference(texts)).max() > 1e-6
     assert identity(loaded.spec, 384, dtype) != identity(loaded.spec, 384)
+
+
+def test_no_attention_that_makes_a_plan_for_each_shape(make_settings: MakeSettings) -> None:
+    """cuDNN's: on a GPU nearly every batch waited for one, and float16 was nine times slower than float32."""
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    load_model(make_settings(dtype="float16"))
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_info_tells_the_precision_that_runs(make_settings: MakeSettings) -> None:

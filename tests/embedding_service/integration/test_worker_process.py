@@ -61,6 +61,27 @@ def test_a_worker_killed_in_the_middle_comes_back_and_its_callers_get_their_vect
     np.testing.assert_allclose(answer.json(), reference(BULK), atol=1e-4)  # type: ignore[operator]
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="its metrics are read from /proc: Linux only")
+def test_what_the_worker_takes_is_told_beside_what_the_service_takes(own_service: tuple[str, int]) -> None:
+    url, pid = own_service
+
+    def told() -> dict[str, float]:
+        lines = [line.split() for line in httpx.get(f"{url}/metrics").text.splitlines() if line[0] != "#"]
+        return {line[0]: float(line[1]) for line in lines if line[0].startswith("embedding_worker_process_")}
+
+    before = told()
+    assert before["embedding_worker_process_resident_memory_bytes"] > 20e6  # the model alone
+    httpx.post(f"{url}/embed", json={"inputs": BULK}, timeout=120)
+    cpu = "embedding_worker_process_cpu_seconds_total"
+    assert told()[cpu] > before[cpu] + 0.1  # 60 texts of 150 tokens take a second
+    os.kill(pid, signal.SIGKILL)
+    start, deadline = "embedding_worker_process_start_time_seconds", time.monotonic() + 60
+    while told().get(start, 0.0) <= before[start]:  # of another process
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    wait_until_ready(url)
+
+
 def test_requests_for_ever_through_three_kills_each_succeed_or_say_why(own_service: tuple[str, int]) -> None:
     url, pid = own_service
     may_end = threading.Event()

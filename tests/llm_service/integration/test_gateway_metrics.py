@@ -214,3 +214,22 @@ async def test_names_that_callers_make_up_do_not_become_labels(start: Start) -> 
         metrics = (await http.get(url + "/metrics")).text
     assert 'llm_requests_total{backend="none",model="other",outcome="not_found"} 3.0' in metrics
     assert "made-up" not in metrics
+
+
+async def test_how_full_the_door_may_be_and_how_many_backends_there_are_is_shown(start: Start) -> None:
+    now = await metrics(start(UnrulyLlm([hang]), llm_max_concurrent_requests=2, llm_max_queued_requests=5))
+    assert now.value("llm_requests_in_work_limit") == 2
+    assert now.value("llm_requests_queued_limit") == 5
+    assert now.value("llm_backends") == 1
+
+
+async def test_a_scrape_tells_readiness_from_what_requests_have_shown_and_asks_no_backend(start: Start) -> None:
+    upstream = UnrulyLlm([answer(500, {})])
+    url = start(upstream, llm_max_retries=0)
+    now = await metrics(url)
+    assert (now.value("service_ready"), now.value("service_check_ok", check="backend default")) == (1, 1)
+    assert upstream.paths == []
+    for _ in range(5):
+        await post(url)
+    now = await metrics(url)
+    assert (now.value("service_ready"), now.value("service_check_ok", check="backend default")) == (0, 0)

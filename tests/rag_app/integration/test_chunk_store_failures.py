@@ -100,6 +100,13 @@ async def test_an_answer_of_another_shape_is_upstreams_fault(store: ChunkStore, 
     await store.close()
 
 
+async def test_an_answer_that_is_no_json_is_upstreams_fault(store: ChunkStore, qdrant: FailingQdrant) -> None:
+    qdrant.failures = [(200, b"<html>a proxy's page", {})]
+    with pytest.raises(Upstream, match="not JSON"):
+        await store.named(EVERYTHING, 10)
+    await store.close()
+
+
 @pytest.mark.parametrize(
     ("status", "body", "error", "words"),
     [

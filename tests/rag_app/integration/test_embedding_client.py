@@ -42,6 +42,17 @@ def close_to(vector: list[float]) -> object:
     return pytest.approx(vector, abs=1e-6)
 
 
+async def test_a_service_that_went_away_is_not_well_only_because_its_model_is_known(tei: FakeTei) -> None:
+    with live(tei.app()) as address:
+        embedder = ServiceEmbedder(RagSettings(_env_file=None, embedding_url=address))
+        await embedder.identity()
+        await embedder.check()
+    await embedder.identity()
+    with pytest.raises(Unavailable):
+        await embedder.check()
+    await embedder.close()
+
+
 async def test_documents_come_back_in_order_from_batches_that_the_server_takes(
     embedder: ServiceEmbedder, tei: FakeTei
 ) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from rag_app.core.models import EmbeddedChunk
+from rag_app.db.alive import kernel
 from rag_app.db.manifest import Manifest
 from rag_app.db.records import Source
-from rag_app.features.indexing.alive import kernel
 from rag_app.features.indexing.chunking import chunker, units
 from rag_app.features.indexing.lease import Lease
 from rag_app.features.indexing.router import _events

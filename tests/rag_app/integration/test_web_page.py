@@ -72,6 +72,11 @@ def test_a_question_shows_hits_with_line_numbers_and_the_answer_with_its_citatio
     assert site.complaints == []  # no breach of the content security policy either
 
 
+def test_an_answer_tells_its_request_id_where_the_mouse_rests_on_its_time(site: Site) -> None:
+    site.ask()
+    expect(site.page.locator("#meta")).to_have_attribute("title", re.compile(f"--request-id {site.rag.request_id}$"))
+
+
 def test_a_citation_marks_exactly_its_lines(site: Site) -> None:
     site.ask()
     site.page.get_by_role("button", name="Show citation 1").click()

@@ -179,7 +179,7 @@ async def test_an_index_of_another_version_is_refused_with_a_way_out_that_works(
         ]
     )
     older = ChunkStore(RagSettings(_env_file=None, collection="older"), client)
-    with pytest.raises(Conflict, match=r"another version of this program; name a new COLLECTION"):
+    with pytest.raises(Conflict, match=r"another version of this program; to build it anew set COLLECTION=older-2"):
         await older.prepare(IDENTITY)
     anew = ChunkStore(RagSettings(_env_file=None, collection="newer"), client)
     assert await anew.prepare(ModelIdentity("other", 5, 256, "b" * 64)) is True

@@ -8,15 +8,17 @@ from qdrant_client.http import models
 from service_kit.errors import NotFound
 from vector_db.core.errors import NotSupported
 from vector_db.engine.database import Database, outcome
+from vector_db.engine.metrics import StoreMetrics
 from vector_db.engine.shapes import refuse_set
 
 
 class PointService:
     """Points of a collection, which is named by itself or by an alias. All methods fail with NotFound for neither."""
 
-    def __init__(self, database: Database):
+    def __init__(self, database: Database, metrics: StoreMetrics):
         """database: opened by the app."""
         self._database = database
+        self._metrics = metrics
 
     async def upsert(self, name: str, operation: models.PointInsertOperations) -> dict[str, Any]:
         """Insert or replace points, all or none; returns when they are on disk."""
@@ -34,7 +36,8 @@ class PointService:
     async def query(self, name: str, requests: Sequence[models.QueryRequest]) -> list[list[dict[str, Any]]]:
         """Hits of each request, best first."""
         collection = self._database.collection(name)
-        return await self._database.read(lambda: collection.query(requests))
+        with self._metrics.search():
+            return await self._database.read(lambda: collection.query(requests))
 
     async def scroll(self, name: str, request: models.ScrollRequest) -> dict[str, Any]:
         """A page of points in the order of their ids, and where the next page starts."""

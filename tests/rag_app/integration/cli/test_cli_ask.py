@@ -5,8 +5,10 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from tests.support.cli import Cli, Outcome
-from tests.support.fake_rag import FakeRag
+from tests.support.fake_rag import FakeRag, failure
 from tests.support.live import live
 
 
@@ -82,3 +84,24 @@ def test_generated_code_that_does_not_parse_is_exit_code_1(cli: Cli, rag: FakeRa
     made = cli("generate", "a function")
     assert made.code == 1
     assert "does not parse" in made.err
+
+
+@pytest.mark.parametrize("words", [["ask", "q"], ["ask", "q", "--json"], ["search", "q"], ["generate", "q"]])
+def test_verbose_tells_the_request_id_beside_the_answer(cli: Cli, words: list[str]) -> None:
+    told, quiet = cli(*words, "--verbose"), cli(*words)
+    assert "code-assistant logs --request-id 4f1c9d" in told.err
+    assert "4f1c9d" not in quiet.err + quiet.out
+    assert told.out == quiet.out
+
+
+@pytest.mark.parametrize(("status", "is_told"), [(502, True), (422, False)])
+def test_a_fault_of_the_services_tells_the_request_id_to_look_for(
+    cli: Cli, rag: FakeRag, status: int, is_told: bool
+) -> None:
+    rag.failure = failure(status, "upstream", "the model answered 500")
+    assert ("logs --request-id t" in cli("ask", "q").err) is is_told
+
+
+def test_an_answer_that_breaks_tells_the_request_id(cli: Cli, rag: FakeRag) -> None:
+    rag.stream_error = {"error": {"code": "upstream", "message": "broke", "request_id": "t7"}}
+    assert "logs --request-id t7" in cli("ask", "q").err
