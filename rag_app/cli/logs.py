@@ -56,7 +56,7 @@ def logs(
         raise Failure(f"{pipe!r}: only - can stand here; say where the logs are by --from")
     start = moment(since, datetime.now(UTC)) if since else ""
     tried = []
-    for source in _sources(pipe or place):
+    for source in _sources(pipe or place, request_id):
         tried.append(source.name)
         if _show(source, request_id, start, follow=follow, as_json=as_json):
             return
@@ -64,7 +64,7 @@ def logs(
     raise typer.Exit(NOTHING_FOUND)
 
 
-def _sources(place: str | None) -> Iterator[LogSource]:
+def _sources(place: str | None, request_id: str) -> Iterator[LogSource]:
     """Where to look, in turn; a later one is made only where the one before had nothing."""
     if place == "-":
         yield LogPipe(sys.stdin.buffer)
@@ -81,7 +81,8 @@ def _sources(place: str | None) -> Iterator[LogSource]:
         elif not files.is_there:
             raise Failure(
                 f"there are no logs in {files.name}, and no Compose project here; "
-                "give --from a folder, or pipe them in: `docker logs … 2>&1 | code-assistant logs --from - …`"
+                "give --from a folder, or pipe them in; for a server in Compose, on its host: `docker compose logs "
+                f"--no-color | docker compose exec -T rag-server code-assistant logs --request-id {request_id} -`"
             )
 
 

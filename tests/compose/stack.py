@@ -47,12 +47,19 @@ class Stack:
     ports: Mapping[str, int] = field(default_factory=lambda: {name: free_port() for name in _PORTS})
     key: str = ""
 
-    def run(self, *arguments: str, check: bool = True, limit_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, check: bool = True, limit_s: float = LIMIT_S, given: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """`docker compose …` in the project's folder."""
-        return self.docker("compose", *arguments, check=check, limit_s=limit_s)
+        return self.docker("compose", *arguments, check=check, limit_s=limit_s, given=given)
 
-    def docker(self, *arguments: str, check: bool = True, limit_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
-        """`docker …` in the project's folder. check: fail with what it said where its exit code is not 0."""
+    def docker(
+        self, *arguments: str, check: bool = True, limit_s: float = LIMIT_S, given: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """`docker …` in the project's folder. check: fail with what it said where its exit code is not 0.
+
+        given: its standard input.
+        """
         told = {
             **os.environ,
             **self.engine,
@@ -63,7 +70,7 @@ class Stack:
         }
         done = subprocess.run(
             ["docker", *arguments], cwd=self.folder, env=told, capture_output=True, text=True, timeout=limit_s,
-            errors="replace", check=False,
+            errors="replace", check=False, input=given,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"docker {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done

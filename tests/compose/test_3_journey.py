@@ -52,6 +52,16 @@ def test_the_command_line_in_the_container_needs_no_key(indexed: Stack) -> None:
     assert indexed.cli("doctor").returncode == 0
 
 
+def test_one_question_is_found_in_the_logs_as_compose_prints_them(indexed: Stack) -> None:
+    asked = indexed.ask("POST", "/v1/ask", {"question": QUESTION})
+    printed = indexed.run("logs", "--no-color", "--since", "1h").stdout
+    command = ["exec", "-T", "rag-server", "code-assistant", "logs", "--request-id", asked.headers["x-request-id"]]
+    found = indexed.run(*command, "--json", "-", given=printed)
+    told = [json.loads(line) for line in found.stdout.splitlines()]
+    assert {each["service"] for each in told} >= {"rag_app", "embedding_service", "llm_service"}
+    assert [each["time"] for each in told] == sorted(each["time"] for each in told)
+
+
 def test_a_folder_of_another_owner_is_indexed_with_its_commit(running: Stack) -> None:
     """git trusts no folder of another user by itself, and the container's user owns none of the host's."""
     for command in (

@@ -117,12 +117,17 @@ def test_nothing_to_read_names_the_ways_to_give_something(
     told = logs(capsys, "--request-id", ID)
     assert told.code == 2
     assert "--from" in told.err
+    piped = (
+        f"docker compose logs --no-color | docker compose exec -T rag-server code-assistant logs --request-id {ID} -"
+    )
+    assert piped in " ".join(told.err.split())
 
 
 COMPOSE = [
     "rag-server-1        | 2026-11-26T10:00:03.1Z " + access(3, "rag_app", "/v1/ask"),
     "\x1b[36membedding-server-1  | \x1b[0m" + access(1, "embedding_service", "/embed"),
     f"vector-db-1         | 2026-11-26T10:00:02.000Z INFO qdrant: served {ID} in 3 ms",
+    "\x1b[2Kllm-server-1        | " + access(2, "llm_service", "/v1/chat/completions"),
     "llm-server-1        | not of this one",
 ]
 
@@ -133,7 +138,8 @@ def test_what_docker_compose_logs_prints_can_be_piped_in(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(COMPOSE).encode())))
     told = logs(capsys, "--request-id", ID, *words)
-    assert [row.split()[1] for row in told.out.splitlines()] == ["embedding_service", "vector-db", "rag_app"]
+    told_by = [row.split()[1] for row in told.out.splitlines()]
+    assert told_by == ["embedding_service", "vector-db", "llm_service", "rag_app"]
     assert "served 4f1c9d-trace in 3 ms" in told.out
 
 
