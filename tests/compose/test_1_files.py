@@ -86,6 +86,27 @@ def test_no_service_is_told_a_secret_in_its_environment(services: dict[str, dict
             assert not (is_secret and value), (name, variable)
 
 
+def test_a_container_is_made_anew_where_another_file_is_its_secret(stack: Stack, tmp_path: Path) -> None:
+    """Compose itself looks at the secret's name only, and would leave vector-db open to all after a key was set."""
+
+    def hashes(text: str) -> dict[str, str]:
+        (tmp_path / "env").write_text(text)
+        told = stack.run(
+            "-f", "docker-compose.yml", "--env-file", str(tmp_path / "env"), "config", "--hash", "*"
+        ).stdout
+        return dict(line.split() for line in told.splitlines())
+
+    before = hashes("")
+    users = {
+        name.upper(): {service for service, told in _services().items() if name in told.get("secrets", [])}
+        for name in yaml.safe_load((ROOT / "docker-compose.yml").read_text())["secrets"]
+    }
+    assert "vector-db" in users["QDRANT_API_KEY"]
+    for name, its_users in users.items():
+        after = hashes(f"{name}_FILE=./secrets/another\n")
+        assert its_users & before.keys() <= {service for service in before if before[service] != after[service]}, name
+
+
 def test_each_service_s_requirements_hold_what_it_imports_at_the_versions_that_are_tested() -> None:
     from deploy.requirements import SERVICES as BUILT
     from deploy.requirements import name_of, needs_of
@@ -106,6 +127,11 @@ def test_each_service_s_requirements_hold_what_it_imports_at_the_versions_that_a
         for name, version in pinned.items():
             # pip freeze, and so constraints.txt, leaves out what packages are built with.
             assert name == "setuptools" or tested[name] == version, (service, name)
+
+
+def _services() -> dict[str, dict[str, Any]]:
+    told: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    return told
 
 
 def _lines(path: Path) -> list[str]:
