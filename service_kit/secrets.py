@@ -56,6 +56,9 @@ def read_file(path: Path) -> bytes:
     """A regular file's content. Fails with ValueError in words."""
     try:
         return content_of(path)[0]
+    except PermissionError as exc:
+        # In a container the user is not the one who made the file, and nowhere named beside it.
+        raise ValueError(f"cannot read {path}: {exc.strerror} for user {os.geteuid()}") from None
     except OSError as exc:
         raise ValueError(f"cannot read {path}: {exc.strerror}") from None
 

@@ -1,5 +1,6 @@
 """A secret from a file, in every service by the same rules: `<NAME>_FILE` beside `<NAME>`."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,22 @@ def test_a_file_that_cannot_be_used_ends_the_program_in_words(
         path.write_text(text)
     monkeypatch.setenv("TOY_KEY_FILE", str(path))
     assert told(capsys).startswith("toy cannot start: " + words.format(path=path))
+
+
+def test_a_file_of_another_user_is_told_with_the_user_who_cannot_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = file(tmp_path, PLANTED)
+    path.chmod(0)
+    monkeypatch.setenv("TOY_KEY_FILE", str(path))
+    own = os.geteuid()
+    user = own or 10001  # root reads every file, and can be another for a moment
+    os.seteuid(user)
+    try:
+        said = told(capsys)
+    finally:
+        os.seteuid(own)
+    assert f"TOY_KEY_FILE: cannot read {path}: Permission denied for user {user}" in said
 
 
 def test_a_secret_in_both_places_ends_the_program_in_words(
