@@ -1,12 +1,21 @@
 """What every test of the house may use."""
 
 import inspect
+import os
+import re
 import signal
+from pathlib import Path
 
 import httpx
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.support.coverage_by_service"]
+
+# A test begins with no setting of its surroundings: a shell that has some, or the container of a service, whose
+# settings are variables. What a test needs it sets itself.
+_settings = (Path(__file__).parents[1] / ".env.example").read_text("utf-8")
+for _name in re.findall(r"^#?([A-Z][A-Z0-9_]+)=", _settings, re.MULTILINE):
+    os.environ.pop(_name, None)
 
 # Started in the background of a script, this process has SIGINT ignored, and whatever it starts inherits that: tests of
 # Ctrl-C would wait for ever. A handler is not inherited, so that children begin as from a terminal.
