@@ -28,7 +28,7 @@ FAULTS = {
     "HighErrorRate": "bytes to embedding_service are held: searches by meaning alone are answered 503",
     "SearchSlow": "bytes to embedding_service are held: each search waits out its 5 s, then goes by words",
     "FirstTokenSlow": "the model server is silent for 15 s before its first word",
-    "QueueFull": "the same, with three places and a queue of two in llm_service, and five questions at once",
+    "QueueFull": "the same, with three places and a queue of two in llm_service, and fourteen questions at once",
     "BreakerOpen": "the model server answers 500",
     "IndexJobFailed": "the folder of a repository is renamed, and a sync asked for",
     "IndexJobStuck": "bytes to embedding_service are held while a changed file is indexed",
@@ -320,7 +320,7 @@ def table(drill: Drill) -> str:
     lines = ["| alert | fault | fired after | resolved after |", "|---|---|---|---|"]
     for alert, fault in FAULTS.items():
         seen = drill.seen(alert)
-        lines.append(f"| {alert} | {fault} | {seen.fired_after_s:.0f} s | {seen.resolved_after_s:.0f} s |")
+        lines.append(f"| {alert} | {fault} | {seen.fired_after_s:.0f} s | {max(0.0, seen.resolved_after_s):.0f} s |")
     return "\n".join(lines)
 
 
