@@ -4,8 +4,9 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.compose.stack import Stack
+from tests.compose.stack import ROOT, Stack
 from tests.compose.test_1_files import config
 
 BASE, SCALE, CLUSTER = "docker-compose.yml", "docker-compose.scale.yml", "docker-compose.qdrant-cluster.yml"
@@ -69,3 +70,9 @@ def test_nodes_of_qdrant_have_a_volume_each_and_the_first_keeps_the_one_there_wa
         assert node["entrypoint"][-2].endswith('exec ./entrypoint.sh "$$@"')  # the arguments reach Qdrant
         assert ("--bootstrap" in node["command"]) == (number > 1)
     assert services["rag-server"]["environment"]["QDRANT_HOST"] == "vector-db"
+
+
+def test_prometheus_asks_the_indexer_too_where_jobs_are_counted() -> None:
+    told = yaml.safe_load((ROOT / "monitoring" / "prometheus" / "prometheus.yml").read_text())
+    jobs = {job["job_name"]: job for job in told["scrape_configs"]}
+    assert jobs["rag-server"]["dns_sd_configs"][0]["names"] == ["rag-server", "rag-indexer"]

@@ -114,10 +114,12 @@ def main() -> int:
         sys.stderr.write("unpacking Debian's nginx for the proxy's tests\n")
         root = [] if os.geteuid() == 0 else ["sudo"]
         subprocess.run([*root, "apt-get", "update", "-q"], stdout=subprocess.DEVNULL, check=False)
+        into = Path(sys.prefix) / "nginx"
+        into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run(["apt-get", "download", "-q", "nginx"], cwd=folder, stdout=subprocess.DEVNULL, check=False)
             for package in Path(folder).glob("*.deb"):
-                subprocess.run(["dpkg-deb", "-x", str(package), str(Path(sys.prefix) / "nginx")], check=False)
+                subprocess.run(["dpkg-deb", "-x", str(package), str(into)], check=False)
         found = find_nginx()
     sys.stderr.write("" if found else ADVICE + "\n")
     return 0 if found else 1

@@ -86,6 +86,7 @@ class Taking:
         await in_thread(compress, manifest, self._folder / MANIFEST)
         self._add(MANIFEST)
         if with_cache:
+            self._report("cache", 0, 1)
             await in_thread(self._copy_cache)
         write_whole(self._folder / SETTINGS, json.dumps(told(self._settings), indent=1).encode())
         self._add(SETTINGS)
@@ -189,7 +190,6 @@ class Taking:
     def _copy_cache(self) -> None:
         live = self._settings.data_dir / "embeddings.sqlite"
         if live.is_file():
-            self._report("cache", 0, 1)
             snapshot(live, self._work / "embeddings.sqlite")
             compress(self._work / "embeddings.sqlite", self._folder / CACHE)
             self._add(CACHE)

@@ -79,6 +79,19 @@ async def test_a_backup_restored_elsewhere_is_the_same_index(indexer: Indexer, o
     )
 
 
+async def test_the_embedding_cache_comes_along_where_it_is_asked_for(
+    indexer: Indexer, other: Indexer, tmp_path: Path
+) -> None:
+    await service_of(indexer).back_up(tmp_path / "without")
+    assert not (tmp_path / "without" / "embeddings.sqlite.gz").exists()
+    await service_of(indexer).back_up(tmp_path / "with", with_cache=True)
+    await service_of(other).restore(tmp_path / "with")
+    write_project(other.root)
+    _, job = await other.index(name="the same code elsewhere")
+    assert (job.state, job.progress.chunks_embedded) == ("succeeded", 0)
+    assert job.progress.chunks_reused > 0
+
+
 async def test_the_last_backup_is_told_in_the_data_folder(indexer: Indexer, tmp_path: Path) -> None:
     backup = await service_of(indexer).back_up(tmp_path / "backup")
     told = json.loads((indexer.settings.data_dir / "last_backup.json").read_text())
@@ -107,7 +120,7 @@ async def test_a_backup_taken_while_files_change_holds_every_point_that_its_mani
 
     monkeypatch.setattr("rag_app.features.backup.take.POINTS_A_PART", 4)
     monkeypatch.setattr(point_store, "PAGE_POINTS", 4)
-    page, changes = point_store.PointStore.page, iter(range(6))
+    page, changes = point_store.PointStore.page, iter(range(4))
 
     async def page_and_change(self: Any, name: str, offset: str | None = None) -> Any:
         answer = await page(self, name, offset)
@@ -375,14 +388,18 @@ async def test_a_full_disk_is_said_in_words_and_leaves_nothing(
     assert not (tmp_path / "backup").exists()
 
 
-async def test_a_cancelled_backup_leaves_nothing(indexer: Indexer, tmp_path: Path) -> None:
-    for pause in (0.0, 0.005, 0.02, 0.05):
-        task = asyncio.ensure_future(service_of(indexer).back_up(tmp_path / "backup"))
-        await asyncio.sleep(pause)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert not (tmp_path / "backup").exists()
+@pytest.mark.parametrize("reached", ["points", "manifest", "cache"])
+async def test_a_cancelled_backup_leaves_nothing(indexer: Indexer, tmp_path: Path, reached: str) -> None:
+    def report(stage: str, done: int, total: int) -> None:
+        if stage == reached:
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+    work = service_of(indexer).back_up(tmp_path / "backup", with_cache=True, report=report)
+    task = asyncio.ensure_future(work)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not (tmp_path / "backup").exists()
+    assert not (indexer.settings.data_dir / "last_backup.json").exists()
 
 
 async def test_a_backup_that_was_killed_is_refused_and_begun_anew(
