@@ -21,7 +21,7 @@ from tests.support.scripted_llm import ScriptedLlm
 from tests.support.stack import Stack, environment
 from tests.support.tcp_proxy import TcpProxy
 
-# Alert -> its fault, as docs/operations-alerts.md tells it.
+# Alert -> its fault, as docs/operations.md tells it.
 FAULTS = {
     "ServiceDown": "embedding_service is killed with SIGKILL, and started again",
     "ServiceNotReady": "connections from rag_app to vector_db are refused",
