@@ -1,6 +1,7 @@
 """The files themselves: clean for every profile and override, and safe in every service."""
 
 import itertools
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -98,17 +99,25 @@ def test_the_metrics_of_a_guarded_qdrant_are_scraped_with_its_key(
 
 
 @pytest.mark.parametrize("override", [None, "docker-compose.qdrant-cluster.yml"])
-def test_qdrant_does_not_start_without_a_key_that_it_may_not_read(
-    stack: Stack, override: str | None, tmp_path: Path
+def test_qdrant_does_not_start_where_it_would_ask_for_no_key_and_one_was_meant(
+    stack: Stack, override: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    services = config(stack, files=["docker-compose.yml", *([override] if override else [])])["services"]
-    name = "vector-db-1" if override else "vector-db"
-    script = services[name]["entrypoint"][2].replace("$$", "$").replace("exec ./entrypoint.sh", "echo started with")
-    for secret, code in ((tmp_path / "absent", 1), (ROOT / "deploy" / "unset", 0)):
-        told = script.replace("/run/secrets/qdrant_api_key", str(secret))
-        done = subprocess.run(["bash", "-c", told], capture_output=True, text=True, check=False)
-        assert done.returncode == code, (secret, done.stdout, done.stderr)
-        assert ("started" in done.stdout) is (code == 0)
+    def started(key_file: Path) -> bool:
+        told = config(stack, files=["docker-compose.yml", *([override] if override else [])])["services"]
+        service = told["vector-db-1" if override else "vector-db"]
+        script = service["entrypoint"][2].replace("$$", "$").replace("exec ./entrypoint.sh", "echo started with")
+        command = ["bash", "-c", script.replace("/run/secrets/qdrant_api_key", str(key_file))]
+        environment = {**os.environ, **service["environment"]}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) is ("started" in done.stdout) is not bool(done.stderr)
+        assert "a-key" not in done.stderr
+        return done.returncode == 0
+
+    monkeypatch.delenv("QDRANT_API_KEY", raising=False)
+    assert started(ROOT / "deploy" / "unset")
+    assert not started(tmp_path / "which may not be read")
+    monkeypatch.setenv("QDRANT_API_KEY", "a-key")
+    assert not started(ROOT / "deploy" / "unset")
 
 
 def test_every_foreign_image_has_an_exact_version(services: dict[str, dict[str, Any]]) -> None:
