@@ -1,6 +1,8 @@
 """From `up` to a cited answer, as a new user goes."""
 
 import json
+import subprocess
+import sys
 
 import httpx
 
@@ -50,6 +52,22 @@ def test_the_command_line_in_the_container_needs_no_key(indexed: Stack) -> None:
     assert told["status"] == "ready"
     assert [repository["name"] for repository in told["repositories"]] == ["flask"]
     assert indexed.cli("doctor").returncode == 0
+
+
+def test_one_question_is_followed_through_the_containers_logs(indexed: Stack) -> None:
+    indexed.ask("POST", "/v1/ask", {"question": QUESTION}, **{"x-request-id": "followed-1"})
+    asked = ["logs", "--request-id", "followed-1", "--json"]
+    written = indexed.run("logs", "--no-color").stdout
+    piped = indexed.run("exec", "-T", "rag-server", "code-assistant", *asked, "-", sent=written).stdout
+    program = [sys.executable, "-m", "rag_app.cli.main", *asked, "--from", "compose"]
+    environment = {**indexed.environment, "PYTHONPATH": str(indexed.folder)}
+    done = subprocess.run(program, cwd=indexed.folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for told in (piped, done.stdout):
+        services = {json.loads(line)["service"] for line in told.splitlines()}
+        assert services >= {"rag_app", "embedding_service", "llm_service"}
+    assert indexed.key not in written
+    assert "template folder" not in written
 
 
 def test_a_folder_of_another_owner_is_indexed_with_its_commit(running: Stack) -> None:
