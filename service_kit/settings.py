@@ -1,5 +1,6 @@
 """The base of each service's settings: environment first, then `.env`, then the default that the class states."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +78,9 @@ def explained(program: str) -> Iterator[None]:
         _end(program, f"{told}; settings are read from the environment and from .env")
     except ValueError as exc:
         _end(program, str(exc))
+    except PermissionError as exc:
+        # A container's user may not read a .env that is for its owner only; Compose has told it what is in it.
+        _end(program, f"cannot read {exc.filename}: {exc.strerror}; let this user (uid {os.getuid()}) read it")
 
 
 def _told(error: ErrorDetails) -> str:

@@ -16,12 +16,8 @@ from rag_app.cli.client import Failure
 from rag_app.cli.interrupts import ENDING, Interrupted
 from rag_app.cli.output import emit, error_console, say
 from rag_app.cli.progress import duration
-from rag_app.clients.embedding import create_embedder
 from rag_app.core.settings import RagSettings
-from rag_app.db.qdrant_calls import Qdrant
 from rag_app.features.backup.index_file import Backup, Report
-from rag_app.features.backup.move import Moved
-from rag_app.features.backup.service import BackupService
 from service_kit.errors import ServiceError
 
 T = TypeVar("T")
@@ -52,9 +48,11 @@ def backup(
 
     Exit code: 0 done, 1 a service or the disk failed, 2 refused, 130 Ctrl-C. What was not finished leaves nothing.
     """
+    from rag_app.cli import backup_work
+
     settings = RagSettings()
     started = time.monotonic()
-    made = _run(lambda report: _back_up(settings, folder, with_cache, report))
+    made = _run(lambda report: backup_work.back_up(settings, folder, with_cache, report))
     told = _figures(made, folder, time.monotonic() - started)
     if as_json:
         emit(json.dumps(told) + "\n")
@@ -77,9 +75,11 @@ def restore(
     Exit code: 0 done, 1 a service or the disk failed, 2 refused and nothing touched, 130 Ctrl-C. After 1 and 130 what
     was served before is served still, and a second run goes on.
     """
+    from rag_app.cli import backup_work
+
     settings = RagSettings()
     started = time.monotonic()
-    restored, warning = _run(lambda report: _restore(settings, folder, replace, report))
+    restored, warning = _run(lambda report: backup_work.restore(settings, folder, replace, report))
     told = _figures(restored, folder, time.monotonic() - started)
     if warning:
         say(f"warning: {warning}")
@@ -109,8 +109,10 @@ def migrate(
     other = settings.model_copy(update=_place(to, to_key_file))
     if (other.qdrant_host, other.qdrant_port) == (settings.qdrant_host, settings.qdrant_port):
         raise Failure(f"--to {to} is where the index is now (QDRANT_HOST, QDRANT_PORT)")
+    from rag_app.cli import backup_work
+
     started = time.monotonic()
-    moved = _run(lambda report: _migrate(settings, other, report))
+    moved = _run(lambda report: backup_work.migrate(settings, other, report))
     told = {**asdict(moved), "took_s": round(time.monotonic() - started, 3)}
     if as_json:
         emit(json.dumps(told) + "\n")
@@ -137,30 +139,6 @@ def _place(to: str, key_file: Path | None) -> dict[str, Any]:
         except OSError as exc:
             raise Failure(f"cannot read --to-key-file {key_file}: {exc.strerror}") from exc
     return place
-
-
-async def _migrate(settings: RagSettings, other: RagSettings, report: Report) -> Moved:
-    source, target = Qdrant(settings), Qdrant(other)
-    try:
-        return await BackupService(settings, source).migrate(target, report=report)
-    finally:
-        await asyncio.gather(source.close(), target.close())
-
-
-async def _back_up(settings: RagSettings, folder: Path, with_cache: bool, report: Report) -> Backup:
-    qdrant = Qdrant(settings)
-    try:
-        return await BackupService(settings, qdrant).back_up(folder, with_cache=with_cache, report=report)
-    finally:
-        await qdrant.close()
-
-
-async def _restore(settings: RagSettings, folder: Path, replace: bool, report: Report) -> tuple[Backup, str | None]:
-    qdrant, embedder = Qdrant(settings), create_embedder(settings)
-    try:
-        return await BackupService(settings, qdrant, embedder).restore(folder, replace=replace, report=report)
-    finally:
-        await asyncio.gather(qdrant.close(), embedder.close())
 
 
 def _figures(backup: Backup, folder: Path, took_s: float) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from rich.text import Text
 from rag_app.cli.client import Failure
 from rag_app.cli.output import printable
 
-# What `docker compose logs` puts before a line, coloured or not, and what its --timestamps adds. Compose 2.26 erases
-# the terminal's line before each one, with --no-color and into a pipe too.
-_COLOUR = r"(?:\x1b\[[0-9;]*[mK])*"
+# What `docker compose logs` puts before a line, coloured or not, and what its --timestamps adds. Compose 2.26 begins
+# each line with "erase this line", into a pipe and with --no-color as well.
+_COLOUR = r"(?:\x1b\[[0-9;]*[A-Za-z])*"
 _PREFIX = re.compile(rf"{_COLOUR}(?P<container>[A-Za-z0-9][\w.-]*)\s*\|{_COLOUR}\s?{_COLOUR}")
 _TIMESTAMP = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\s")
 

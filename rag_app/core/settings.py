@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import Field, PositiveInt, SecretStr, model_validator
+from pydantic import Field, PositiveInt, SecretStr, field_validator, model_validator
 
 from service_kit.settings import ServiceSettings
 
@@ -112,6 +112,11 @@ class RagSettings(ServiceSettings):
     max_file_bytes: int = Field(1_000_000, gt=0, description="Files over this size are left out and counted.")
     max_query_chars: int = Field(8_000, gt=0, description="Longest query or question, in characters.")
     max_limit: int = Field(100, gt=0, description="Most hits that a search may ask for.")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _at_home(cls, folder: Path) -> Path:
+        return folder.expanduser()  # the server and each command must mean the same one by ~
 
     @model_validator(mode="after")
     def _copies_suffice(self) -> Self:

@@ -1,7 +1,7 @@
 """What ranking needs of chunks that were found before, by id, so that an answer of Qdrant need not say it again."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from rag_app.core.models import Chunk, Span
@@ -34,19 +34,22 @@ class LightChunks:
         """Whether of late most candidates were known."""
         return self._share >= WORTH_ASKING
 
-    def unknown(self, ids: Sequence[str]) -> list[str]:
-        """Those of `ids` that are not known, each once; how many there are is remembered for knows_most."""
-        missing = [i for i in dict.fromkeys(ids) if i not in self._chunks]
+    def known(self, ids: Collection[str]) -> dict[str, Chunk]:
+        """Those of `ids` that are known, by id; how many there are is remembered for knows_most.
+
+        An answer is put together of this: by the time that the others are here, newer ones may have taken their places.
+        """
+        found = {i: chunk for i in ids if (chunk := self._chunks.get(i)) is not None}
         if ids:
-            self._share += _NEWS * (1 - len(missing) / len(ids) - self._share)
-        return missing
+            self._share += _NEWS * (len(found) / len(ids) - self._share)
+        return found
 
     def get(self, identifier: str) -> Chunk | None:
         """The chunk without its text, or None."""
         return self._chunks.get(identifier)
 
     def keep(self, chunks: Iterable[Chunk]) -> None:
-        """Remember chunks; their texts are left out."""
+        """Remember chunks, the last ones where there are too many; their texts are left out."""
         for chunk in chunks:
             if chunk.id not in self._chunks:
                 self._chunks[chunk.id] = _shared(chunk)

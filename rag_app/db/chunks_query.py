@@ -63,15 +63,17 @@ class SearchRoutes:
         searches = [self._search(arm, condition, payload) for arm in arms]
         answer = await self._post("/points/query/batch", {"searches": searches})
         with _as_told():
-            points = [point for one in answer for point in one["points"]]
-            unknown = self._light.unknown([point["id"] for point in points])
+            points = {point["id"]: point for one in answer for point in one["points"]}
+            known = self._light.known(points)
+            unknown = [i for i in points if i not in known]
             if payload:
-                missing = set(unknown)
-                self._light.keep(chunk_of(p["id"], p["payload"]) for p in points if p["id"] in missing)
-            elif unknown:
-                self._light.keep(await self.retrieve(unknown, _LIGHT))
+                found = [chunk_of(i, points[i]["payload"]) for i in unknown]
+            else:
+                found = await self.retrieve(unknown, _LIGHT) if unknown else []
+            self._light.keep(found)
+            known |= {chunk.id: chunk for chunk in found}
             return [
-                [Found(chunk, point["score"]) for point in one["points"] if (chunk := self._light.get(point["id"]))]
+                [Found(chunk, point["score"]) for point in one["points"] if (chunk := known.get(point["id"]))]
                 for one in answer
             ]
 

@@ -23,7 +23,7 @@ def snapshot(source: Path, copy: Path) -> None:
     copy.unlink(missing_ok=True)
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)) as reader,
+            closing(sqlite3.connect(_uri(source, "rw"), uri=True, timeout=BUSY_TIMEOUT_S)) as reader,
             closing(sqlite3.connect(copy)) as written,
         ):
             reader.backup(written)
@@ -51,7 +51,7 @@ def replace_content(target: Path, source: Path) -> None:
 def version_of(path: Path) -> int:
     """The schema version of a database; Conflict where it is none or is damaged, Unavailable where it is not read."""
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as reader:
+        with closing(sqlite3.connect(_uri(path, "ro"), uri=True)) as reader:
             told = reader.execute("PRAGMA quick_check").fetchone()[0]
             version: int = reader.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.OperationalError as exc:
@@ -78,3 +78,8 @@ def decompress(source: Path, target: Path) -> None:
         shutil.copyfileobj(reader, written, _PIECE_BYTES)
         written.flush()
         os.fsync(written.fileno())
+
+
+def _uri(path: Path, mode: str) -> str:
+    """Its address for SQLite, which reads %, ? and # of a file's name in its own way else."""
+    return f"{path.absolute().as_uri()}?mode={mode}"

@@ -11,6 +11,7 @@ PACKAGES: dict[str, frozenset[str]] = {
     "benchmarks": frozenset({"service_kit"}),
     "notebooks": frozenset({"service_kit"}),
     "monitoring": frozenset(),
+    "deploy": frozenset(),
 }
 
 # 2. The floors inside a service: a room imports its own floor or a lower one.

@@ -47,20 +47,10 @@ class Stack:
     ports: Mapping[str, int] = field(default_factory=lambda: {name: free_port() for name in _PORTS})
     key: str = ""
 
-    def run(
-        self, *arguments: str, check: bool = True, limit_s: float = LIMIT_S, given: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        """`docker compose …` in the project's folder."""
-        return self.docker("compose", *arguments, check=check, limit_s=limit_s, given=given)
-
-    def docker(
-        self, *arguments: str, check: bool = True, limit_s: float = LIMIT_S, given: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        """`docker …` in the project's folder. check: fail with what it said where its exit code is not 0.
-
-        given: its standard input.
-        """
-        told = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """In which `docker compose` means this stack."""
+        return {
             **os.environ,
             **self.engine,
             **{name: str(port) for name, port in self.ports.items()},
@@ -68,9 +58,21 @@ class Stack:
             "COMPOSE_PROJECT_NAME": self.project,
             "CODE_ASSISTANT_VERSION": "test",
         }
+
+    def run(self, *arguments: str, check: bool = True, sent: str = "") -> subprocess.CompletedProcess[str]:
+        """`docker compose …` in the project's folder."""
+        return self.docker("compose", *arguments, check=check, sent=sent)
+
+    def docker(
+        self, *arguments: str, check: bool = True, limit_s: float = LIMIT_S, sent: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """`docker …` in the project's folder. check: fail with what it said where its exit code is not 0.
+
+        sent: to its standard input.
+        """
         done = subprocess.run(
-            ["docker", *arguments], cwd=self.folder, env=told, capture_output=True, text=True, timeout=limit_s,
-            errors="replace", check=False, input=given,
+            ["docker", *arguments], cwd=self.folder, env=self.environment, input=sent, capture_output=True, text=True,
+            timeout=limit_s, errors="replace", check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"docker {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done

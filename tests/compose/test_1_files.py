@@ -1,13 +1,16 @@
 """The files themselves: clean for every profile and override, and safe in every service."""
 
 import itertools
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from service_kit.browsers import AllowedHosts
 from tests.compose.stack import ROOT, SERVICES, Stack
 
 PROFILES = ("gpu", "load", "monitoring")
@@ -68,6 +71,53 @@ def test_only_the_rag_server_is_published_beyond_loopback(services: dict[str, di
         if port.get("host_ip") != "127.0.0.1"
     }
     assert beyond == {"rag-server"}
+
+
+def test_services_reach_each_other_whatever_hosts_are_allowed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", "code.example.com")
+    for files in (["docker-compose.yml"], ["docker-compose.yml", "docker-compose.scale.yml"]):
+        services = config(stack, "--profile", "gpu", files=files)["services"].items()
+        told = [(name, service.get("environment") or {}) for name, service in services]
+        ours = {name: AllowedHosts.of("0.0.0.0", e["ALLOWED_HOSTS"]) for name, e in told if "ALLOWED_HOSTS" in e}
+        assert {"rag-server", "embedding-server", "embedding-server-gpu", "llm-server"} <= set(ours)
+        for name, allowed in ours.items():
+            assert allowed.take(name), name
+            assert allowed.take("proxy"), name
+            assert allowed.take("code.example.com"), name
+            assert not allowed.take("evil.example"), name
+
+
+def test_the_metrics_of_a_guarded_qdrant_are_scraped_with_its_key(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY_FILE", "./secrets/qdrant_api_key")
+    told = config(stack, "--profile", "monitoring", files=["docker-compose.yml"])
+    wanted = {str(stack.folder / "secrets" / "qdrant_api_key")}
+    for name in ("prometheus", "vector-db", "rag-server"):
+        mounted = [secret["source"] for secret in told["services"][name]["secrets"] if "qdrant" in secret["source"]]
+        assert {told["secrets"][source]["file"] for source in mounted} == wanted, name
+
+
+@pytest.mark.parametrize("override", [None, "docker-compose.qdrant-cluster.yml"])
+def test_qdrant_does_not_start_where_it_would_ask_for_no_key_and_one_was_meant(
+    stack: Stack, override: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(key_file: Path) -> bool:
+        told = config(stack, files=["docker-compose.yml", *([override] if override else [])])["services"]
+        service = told["vector-db-1" if override else "vector-db"]
+        script = service["entrypoint"][2].replace("$$", "$").replace("exec ./entrypoint.sh", "echo started with")
+        command = ["bash", "-c", script.replace("/run/secrets/qdrant_api_key", str(key_file))]
+        environment = {**os.environ, **service["environment"]}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) is ("started" in done.stdout) is not bool(done.stderr)
+        assert "a-key" not in done.stderr
+        return done.returncode == 0
+
+    monkeypatch.delenv("QDRANT_API_KEY", raising=False)
+    assert started(ROOT / "deploy" / "unset")
+    assert not started(tmp_path / "which may not be read")
+    monkeypatch.setenv("QDRANT_API_KEY", "a-key")
+    assert not started(ROOT / "deploy" / "unset")
 
 
 def test_every_foreign_image_has_an_exact_version(services: dict[str, dict[str, Any]]) -> None:

@@ -1,6 +1,8 @@
 """From `up` to a cited answer, as a new user goes."""
 
 import json
+import subprocess
+import sys
 
 import httpx
 
@@ -52,14 +54,20 @@ def test_the_command_line_in_the_container_needs_no_key(indexed: Stack) -> None:
     assert indexed.cli("doctor").returncode == 0
 
 
-def test_one_question_is_found_in_the_logs_as_compose_prints_them(indexed: Stack) -> None:
-    asked = indexed.ask("POST", "/v1/ask", {"question": QUESTION})
-    printed = indexed.run("logs", "--no-color", "--since", "1h").stdout
-    command = ["exec", "-T", "rag-server", "code-assistant", "logs", "--request-id", asked.headers["x-request-id"]]
-    found = indexed.run(*command, "--json", "-", given=printed)
-    told = [json.loads(line) for line in found.stdout.splitlines()]
-    assert {each["service"] for each in told} >= {"rag_app", "embedding_service", "llm_service"}
-    assert [each["time"] for each in told] == sorted(each["time"] for each in told)
+def test_one_question_is_followed_through_the_containers_logs(indexed: Stack) -> None:
+    indexed.ask("POST", "/v1/ask", {"question": QUESTION}, **{"x-request-id": "followed-1"})
+    asked = ["logs", "--request-id", "followed-1", "--json"]
+    written = indexed.run("logs", "--no-color").stdout
+    piped = indexed.run("exec", "-T", "rag-server", "code-assistant", *asked, "-", sent=written).stdout
+    program = [sys.executable, "-m", "rag_app.cli.main", *asked, "--from", "compose"]
+    environment = {**indexed.environment, "PYTHONPATH": str(indexed.folder)}
+    done = subprocess.run(program, cwd=indexed.folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for told in (piped, done.stdout):
+        services = {json.loads(line)["service"] for line in told.splitlines()}
+        assert services >= {"rag_app", "embedding_service", "llm_service"}
+    assert indexed.key not in written
+    assert "template folder" not in written
 
 
 def test_a_folder_of_another_owner_is_indexed_with_its_commit(running: Stack) -> None:

@@ -1,7 +1,9 @@
 """The real model, loaded once for all tests of the embedding service, and the service on a real port."""
 
+import contextlib
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,33 @@ from tests.embedding_service.processes import Served, start
 from tests.support.live import live
 
 MakeSettings = Callable[..., EmbeddingSettings]
+
+# Of the dev extra, and not in the image for work in containers, whose index has them for GPUs only.
+_TORCH = {"sentence_transformers", "torch", "transformers"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None]:
+    """A fixture that makes a model by torch skips its tests where there is none; in CI that is a failure."""
+    with _skipped_without_torch():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """A test that compares with torch is skipped where there is none."""
+    with _skipped_without_torch():
+        return (yield)
+
+
+@contextlib.contextmanager
+def _skipped_without_torch() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        if exc.name not in _TORCH or "CI" in os.environ:
+            raise
+        pytest.skip(f"{exc.name} is not installed")
 
 
 @pytest.fixture(scope="session")

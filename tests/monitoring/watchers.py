@@ -44,6 +44,12 @@ class Webhook:
             if notice.labels["alertname"] == alert and notice.status == status and notice.at >= since
         ]
 
+    def is_over(self, alert: str) -> bool:
+        """Whether it fired, and the last word of each of its kinds is that it resolved."""
+        last = {frozenset(notice.labels.items()): notice.status for notice in list(self.notices)}
+        states = [status for labels, status in last.items() if ("alertname", alert) in labels]
+        return bool(states) and set(states) == {"resolved"}
+
     def take(self, body: Any) -> None:
         with self.arrived:
             now = time.time()

@@ -1,5 +1,6 @@
 """The one address of a Qdrant cluster: a node that dies is passed over, for what is written and what is read."""
 
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -70,3 +72,17 @@ def test_nodes_that_die_are_passed_over_until_the_last(cluster: tuple[str, list[
     assert set(asked()) == {"2"}
     ends[1].close()
     assert httpx.get(f"{url}/readyz", timeout=60).status_code == 502
+
+
+def test_the_metrics_of_a_node_taken_by_chance_are_told_to_nobody(cluster: tuple[str, list[ExitStack]]) -> None:
+    answer = httpx.get(f"{cluster[0]}/metrics", timeout=60)
+    assert (answer.status_code, answer.text) == (200, "")  # so that a scrape of the proxy says that it is up
+    assert answer.headers["content-type"] == "text/plain"
+
+
+def test_prometheus_scrapes_each_node_of_a_cluster() -> None:
+    nodes = set(re.findall(r"server (vector-db-\d+):6333 ", (CONFIG / "qdrant-servers.conf").read_text()))
+    config = yaml.safe_load((CONFIG.parents[1] / "monitoring" / "prometheus" / "prometheus.yml").read_text())
+    [job] = [job for job in config["scrape_configs"] if job["job_name"] == "vector-db"]
+    assert len(nodes) == 3
+    assert {"vector-db", *nodes} == set(job["dns_sd_configs"][0]["names"])

@@ -1,5 +1,6 @@
 """What may be done with a whole index: back it up, put it back, move it. Knows neither HTTP nor the command line."""
 
+import fcntl
 import json
 import shutil
 import sqlite3
@@ -11,7 +12,16 @@ from rag_app.clients.embedding import Embedder
 from rag_app.core.settings import RagSettings
 from rag_app.db.files import write_whole
 from rag_app.db.qdrant_calls import Qdrant
-from rag_app.features.backup.index_file import INDEX, UNFINISHED, Backup, Report, silent
+from rag_app.features.backup.index_file import (
+    CACHE,
+    INDEX,
+    MANIFEST,
+    SETTINGS,
+    UNFINISHED,
+    Backup,
+    Report,
+    silent,
+)
 from rag_app.features.backup.move import Moved, Moving
 from rag_app.features.backup.put_back import PuttingBack
 from rag_app.features.backup.take import Taking
@@ -20,6 +30,8 @@ from service_kit.errors import Conflict, Unavailable
 LAST_BACKUP = "last_backup.json"
 
 _MARK = "A backup that is being taken, or was killed. `code-assistant backup` into this folder begins it anew.\n"
+# What a folder holds in which one was begun.
+_OF_ONE_BEGUN = {UNFINISHED, "points", "work", MANIFEST, CACHE, SETTINGS, f"{SETTINGS}.partial", f"{INDEX}.partial"}
 
 
 class BackupService:
@@ -37,13 +49,8 @@ class BackupService:
         Conflict where the folder holds something or there is no index, Unavailable where the disk is full. What was
         written by then is removed, also where the caller is cancelled.
         """
-        with _told(folder):
-            made = _claim(folder)
-            try:
-                backup = await Taking(folder, self._settings, self._qdrant, report).take(with_cache=with_cache)
-            except BaseException:
-                _empty(folder, remove=made)
-                raise
+        with _told(folder), _claimed(folder):
+            backup = await Taking(folder, self._settings, self._qdrant, report).take(with_cache=with_cache)
         with _told(self._settings.data_dir):
             _note(self._settings, folder, backup)
         return backup
@@ -72,30 +79,57 @@ class BackupService:
         return await Moving(self._settings, self._qdrant, target, report).move()
 
 
-def _claim(folder: Path) -> bool:
-    """Mark a folder as one that a backup is being taken into; whether it was made now."""
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Mark a folder as one that a backup is being taken into, and leave it as it was where that fails.
+
+    Conflict where it holds something, or another backup is being taken into it.
+    """
     made = not folder.exists()
     if not made and not folder.is_dir():
         raise Conflict(f"{folder} is a file; name a folder that is absent or empty")
-    if not made and (folder / UNFINISHED).exists() and not (folder / INDEX).exists():
-        _empty(folder, remove=False)
-    if not made and any(folder.iterdir()):
+    if not made and any(folder.iterdir()) and not _was_begun(folder):
         what = "a backup" if (folder / INDEX).exists() else "something"
         raise Conflict(f"{folder} holds {what} already; name a folder that is absent or empty, such as one by its date")
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # it holds the source code
-    (folder / UNFINISHED).write_text(_MARK)
-    return made
+    with (folder / UNFINISHED).open("a") as mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets it go however this process ends
+        except BlockingIOError:
+            raise Conflict(f"a backup is being taken into {folder}; wait for it, or name another folder") from None
+        if (folder / INDEX).exists():  # the other one ended between the look and the lock
+            raise Conflict(f"{folder} holds a backup already; name a folder that is absent or empty")
+        _empty(folder)
+        mark.truncate(0)
+        mark.write(_MARK)
+        mark.flush()
+        try:
+            yield
+        except BaseException:
+            _empty(folder)
+            (folder / UNFINISHED).unlink(missing_ok=True)  # last, so that a kill leaves a folder that says what it is
+            if made:
+                folder.rmdir()
+            raise
 
 
-def _empty(folder: Path, *, remove: bool) -> None:
-    """Remove what a backup wrote; the mark goes last, so that a kill leaves a folder that says what it is."""
-    for name in ("points", "work"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == UNFINISHED):
-        path.unlink(missing_ok=True)
-    if remove:
-        folder.rmdir()
+def _was_begun(folder: Path) -> bool:
+    """Is what is in it of a backup that was killed, or is being taken? A file of that name may be anybody's."""
+    try:
+        told = (folder / UNFINISHED).read_text()
+    except (OSError, ValueError):
+        return False
+    return _MARK.startswith(told) and {path.name for path in folder.iterdir()} <= _OF_ONE_BEGUN
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a backup wrote, but for its mark."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != UNFINISHED:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import httpx
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from embedding_service.backends.base import Batch, ModelError
@@ -39,6 +38,8 @@ def test_half_precision_gives_nearly_the_vectors_of_encode(
 
 def test_no_attention_that_makes_a_plan_for_each_shape(make_settings: MakeSettings) -> None:
     """cuDNN's: on a GPU nearly every batch waited for one, and float16 was nine times slower than float32."""
+    import torch
+
     torch.backends.cuda.enable_cudnn_sdp(True)
     load_model(make_settings(dtype="float16"))
     assert not torch.backends.cuda.cudnn_sdp_enabled()

@@ -414,6 +414,33 @@ async def test_a_backup_that_was_killed_is_refused_and_begun_anew(
     await service_of(other).restore(tmp_path / "backup")
 
 
+async def test_a_folder_with_a_file_of_that_name_is_not_taken_for_a_backup_s(indexer: Indexer, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "unfinished").write_text("chapters 3 and 4\n")
+    (tmp_path / "notes" / "novel.txt").write_text("It was a dark night.\n")
+    with pytest.raises(Conflict, match="holds something already"):
+        await service_of(indexer).back_up(tmp_path / "notes")
+    assert {path.name for path in (tmp_path / "notes").iterdir()} == {"unfinished", "novel.txt"}
+
+
+async def test_a_second_backup_into_the_same_folder_waits_for_nobody_and_spoils_nothing(
+    indexer: Indexer, other: Indexer, tmp_path: Path
+) -> None:
+    seconds: list[str] = []
+
+    def report(stage: str, done: int, total: int) -> None:
+        if seconds:
+            return
+        seconds.append("begun")
+        with pytest.raises(Conflict, match="is being taken into"):
+            service_of(indexer).back_up(tmp_path / "backup").send(None)
+        seconds.append("refused")
+
+    await service_of(indexer).back_up(tmp_path / "backup", report=report)
+    assert seconds == ["begun", "refused"]
+    await service_of(other).restore(tmp_path / "backup")
+
+
 async def test_a_folder_that_is_no_backup_is_said_to_be_none(other: Indexer, tmp_path: Path) -> None:
     with pytest.raises(Conflict, match=r"no index\.json: it is no backup"):
         await service_of(other).restore(tmp_path)

@@ -149,3 +149,9 @@ def test_a_key_that_is_told_is_shown_to_whichever_server_is_called(tmp_path: Pat
     (tmp_path / "api_key").write_text("ca-mine\n")
     told = settings(tmp_path, rag_api_key=SecretStr("told"))
     assert {key_for(url, told) for url in ("https://rag.example.org", "http://127.0.0.1:8000")} == {"told"}
+
+
+def test_the_folder_of_data_is_the_same_for_the_key_the_index_and_every_command() -> None:
+    settings = RagSettings(_env_file=None, data_dir=Path("~/code-assistant"))  # type: ignore[call-arg]
+    assert settings.data_dir == Path.home() / "code-assistant"
+    assert key_path(settings).parent == settings.data_dir

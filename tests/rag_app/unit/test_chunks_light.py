@@ -87,6 +87,34 @@ async def test_a_candidate_that_is_deleted_in_between_is_left_out() -> None:
     assert [found[0] for found in (await ask(routes))[0]] == ["3", "88"]
 
 
+async def test_candidates_whose_place_newer_ones_take_in_the_same_answer_are_in_it_all_the_same() -> None:
+    qdrant = Qdrant(list(range(20)))
+    routes = SearchRoutes(qdrant, "code", LightChunks(most=20))  # type: ignore[arg-type]
+    for _ in range(20):
+        await ask(routes)
+    qdrant.numbers = [0, 1, 77, 88]  # the oldest two, and two new ones
+    assert [found[0] for found in (await ask(routes))[0]] == ["0", "1", "77", "88"]
+    qdrant.numbers = list(range(100, 140))  # more than there is room for
+    for _ in range(20):
+        assert len((await ask(routes))[0]) == 40
+
+
+async def test_candidates_that_are_forgotten_while_others_are_fetched_are_in_the_answer() -> None:
+    light = LightChunks()
+    qdrant = Qdrant(list(range(20)))
+    routes = SearchRoutes(qdrant, "code", light)  # type: ignore[arg-type]
+    for _ in range(20):
+        await ask(routes)
+    fetch = qdrant.call
+
+    async def written_meanwhile(method: str, path: str, body: dict[str, Any]) -> Any:
+        light.forget(["3"] if path.endswith("/points") else [])
+        return await fetch(method, path, body)
+
+    qdrant.numbers, qdrant.call = [3, 77], written_meanwhile  # type: ignore[method-assign]
+    assert [found[0] for found in (await ask(routes))[0]] == ["3", "77"]
+
+
 async def test_where_few_are_known_payloads_come_at_once_again() -> None:
     qdrant = Qdrant(list(range(20)))
     routes = SearchRoutes(qdrant, "code", LightChunks())  # type: ignore[arg-type]
@@ -111,7 +139,7 @@ def test_what_is_written_anew_is_forgotten() -> None:
     light.keep([chunk])
     light.forget([chunk.id])
     assert light.get(chunk.id) is None
-    assert light.unknown([chunk.id, chunk.id]) == [chunk.id]
+    assert light.known([chunk.id, chunk.id]) == {}
 
 
 @pytest.mark.parametrize(("known", "expected"), [(0.2, False), (0.9, True)])
@@ -120,6 +148,6 @@ def test_most_are_known_by_what_came_of_late(known: float, expected: bool) -> No
     chunks = [make_chunk(f"{number}.py", "text") for number in range(100)]
     light.keep(chunks[: int(known * 100)])
     for _ in range(40):
-        light.unknown([chunk.id for chunk in chunks])
+        light.known([chunk.id for chunk in chunks])
     assert light.knows_most is expected
     assert 0.2 < WORTH_ASKING < 0.9

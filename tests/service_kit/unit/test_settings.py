@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service_kit.settings import ServiceSettings, explained
+from service_kit.settings import USAGE_ERROR, ServiceSettings, explained
 
 
 class ToySettings(ServiceSettings):
@@ -59,3 +59,10 @@ def test_a_wrong_file_ends_the_program_in_its_words(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit), explained("toy"):
         raise ValueError("keys.toml is not TOML")
     assert capsys.readouterr().err == "toy cannot start: keys.toml is not TOML\n"
+
+
+def test_an_env_file_that_may_not_be_read_ends_the_program_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, explained("service"):
+        raise PermissionError(13, "Permission denied", ".env")  # as python-dotenv does; root may read everything
+    assert ended.value.code == USAGE_ERROR
+    assert "service cannot start: cannot read .env: Permission denied; let this user" in capsys.readouterr().err
