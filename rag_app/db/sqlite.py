@@ -32,7 +32,9 @@ class Database:
         self._synchronous = synchronous
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
+        # With the lock that whoever uses it holds: SQLite crashes where a connection is closed in the middle of a call,
+        # and a thread that was sent away goes on after the task that waited for it was cancelled.
+        self._connections: list[tuple[sqlite3.Connection, threading.RLock]] = []
         self._is_open = False
 
     @property
@@ -63,30 +65,30 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close every thread's connection. Only when no other thread uses them any more."""
-        with self._lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
-        self._local = threading.local()
+        """Close every thread's connection, once what each is doing is done; what comes later is Unavailable."""
         self._is_open = False
+        with self._lock:
+            closing, self._connections = self._connections, []
+            self._local = threading.local()
+        for connection, used in closing:
+            with used:
+                connection.close()
 
     def rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[sqlite3.Row]:
         """All rows of one statement, which is its own transaction."""
-        with self._told():
-            return self._connection().execute(sql, tuple(parameters)).fetchall()
+        with self._used() as connection, self._told():
+            return connection.execute(sql, tuple(parameters)).fetchall()
 
     def row(self, sql: str, parameters: Iterable[Any] = ()) -> sqlite3.Row | None:
         """The first row, or None."""
-        with self._told():
-            found: sqlite3.Row | None = self._connection().execute(sql, tuple(parameters)).fetchone()
+        with self._used() as connection, self._told():
+            found: sqlite3.Row | None = connection.execute(sql, tuple(parameters)).fetchone()
         return found
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: all of the block or, where it raises, nothing of it."""
-        connection = self._connection()
-        with self._told():
+        with self._used() as connection, self._told():
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -106,16 +108,21 @@ class Database:
         except sqlite3.DatabaseError as exc:
             raise Unavailable(f"{self._path}: {exc}; see that DATA_DIR has room and can be written") from exc
 
-    def _connection(self) -> sqlite3.Connection:
-        if not self._is_open:
-            raise Unavailable(f"{self._path.name} is not open", retry_after_s=1)
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._connect()
-            self._local.connection = connection
-        return connection
+    @contextmanager
+    def _used(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, which close() leaves alone meanwhile."""
+        held: tuple[sqlite3.Connection, threading.RLock] | None = getattr(self._local, "held", None)
+        if held is None:
+            held = self._connect()
+        connection, used = held
+        with used:
+            if not self._is_open:
+                raise self._not_open()
+            yield connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> tuple[sqlite3.Connection, threading.RLock]:
+        if not self._is_open:
+            raise self._not_open()
         try:
             # check_same_thread=False only so that close() may close it; each thread uses its own.
             connection = sqlite3.connect(
@@ -127,9 +134,17 @@ class Database:
             connection.execute("PRAGMA foreign_keys = ON")
         except sqlite3.Error as exc:
             raise Unavailable(f"cannot open {self._path}: {exc}; check DATA_DIR", retry_after_s=5) from exc
+        held = connection, threading.RLock()
         with self._lock:
-            self._connections.append(connection)
-        return connection
+            if self._is_open:
+                self._connections.append(held)
+                self._local.held = held
+                return held
+        connection.close()
+        raise self._not_open()
+
+    def _not_open(self) -> Unavailable:
+        return Unavailable(f"{self._path.name} is not open", retry_after_s=1)
 
     def _migrate(self) -> None:
         version: int = self.rows("PRAGMA user_version")[0][0]
@@ -153,10 +168,10 @@ class Database:
         """Copy the file as it is, for a way back to the program that wrote it."""
         kept = self._path.with_name(f"{self._path.stem}.v{version}{self._path.suffix}")
         draft = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
-        with self._told():
+        with self._used() as connection, self._told():
             copy = sqlite3.connect(draft)
             try:
-                self._connection().backup(copy)
+                connection.backup(copy)
             finally:
                 copy.close()
         draft.replace(kept)
