@@ -176,7 +176,7 @@ def test_grafana_finds_dashboards_and_sources_where_they_are_mounted() -> None:
     providers = yaml.safe_load((MONITORING / "grafana/provisioning/dashboards/dashboards.yml").read_text())
     assert providers["providers"][0]["options"]["path"] in mounted
     home = Path(COMPOSE["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
-    assert (MONITORING / mounted[str(home.parent)] / home.name).exists()
+    assert (MONITORING.parent / mounted[str(home.parent)] / home.name).exists()
     sources = yaml.safe_load((MONITORING / "grafana/provisioning/datasources/sources.yml").read_text())
     for source in sources["datasources"]:
         assert source["url"].removeprefix("http://").split(":")[0] in COMPOSE["services"]
