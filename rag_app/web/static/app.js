@@ -364,5 +364,8 @@ function fromAddress() {
   ask($("question").value.trim(), { push: false });
 }
 
+// Whoever types before the list of repositories is there, or asks already, keeps what he typed.
+$("question").value = new URLSearchParams(location.search).get("q") ?? "";
+const begun = $("question").value;
 await refresh();
-fromAddress();
+if ($("question").value === begun && !state.running) fromAddress();

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from rag_app.web.router import web_router
 from service_kit.app import create_service
@@ -70,6 +70,17 @@ def test_a_question_shows_hits_with_line_numbers_and_the_answer_with_its_citatio
     expect(site.page.locator("#citations li")).to_have_text(["1src/app.py:12–14"])
     assert site.rag.asked("/v1/ask") == {"question": "how are templates found?", "stream": True}
     assert site.complaints == []  # no breach of the content security policy either
+
+
+def test_what_is_typed_before_the_repositories_are_listed_stays(site: Site) -> None:
+    held: list[Route] = []
+    site.page.route("**/v1/repositories", lambda route: held.append(route))
+    site.page.goto(site.url)
+    site.page.get_by_label("Question").fill("how are templates found?")
+    held[0].continue_()
+    expect(site.page.locator("#health")).to_contain_text("indexed")
+    site.page.keyboard.press("Enter")
+    expect(site.page.locator(".hit")).to_have_count(2)
 
 
 def test_an_answer_tells_its_request_id_where_the_mouse_rests_on_its_time(site: Site) -> None:
