@@ -15,6 +15,7 @@ from tests.monitoring.faults import (
     settle,
     table,
     what_is_gone,
+    what_is_slow,
 )
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.timeout(900)]
@@ -27,6 +28,7 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
         settle(running)
         running.told_in_health = list(running.watchers.webhook.notices)
         old_files_and_a_slow_embedding(running)
+        what_is_slow(running)
         what_is_gone(running)
         running.wait_for("resolved", *FAULTS)
         sys.stderr.write(f"\n{table(running)}\nthe whole drill took {time.monotonic() - started:.0f} s\n")
