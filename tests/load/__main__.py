@@ -86,7 +86,6 @@ def write_questions(path: Path, roots: list[Path], packages: Sequence[corpus.Pac
 
 
 def _source_of_questions() -> str:
-
     texts = [Path(__file__).with_name(name).read_bytes() for name in ("facts.py", "questions.py")]
     return hashlib.sha256(b"".join(texts)).hexdigest()
 
@@ -103,7 +102,10 @@ def _server(options: argparse.Namespace, cache: Path, folder: Path) -> Iterator[
             pids,
         )
         return
-    with tempfile.TemporaryDirectory(prefix="load-", dir=folder) as logs, server.started(cache, Path(logs)) as measured:
+    with (
+        tempfile.TemporaryDirectory(prefix="load-", dir=folder) as logs,
+        server.started(cache, Path(logs), options.rag_servers) as measured,
+    ):
         began = time.perf_counter()
         say(f"the stack serves {measured.url} after {time.perf_counter() - began:.1f} s")
         yield measured
@@ -114,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="how long the promise is put to the test (5)")
     parser.add_argument("--search-rate", type=float, default=RATES[SEARCH], help="searches a second (100)")
     parser.add_argument("--generate-rate", type=float, default=RATES[GENERATE], help="generations a second (10)")
+    parser.add_argument("--rag-servers", type=int, default=1, help="so many behind the stack's proxy (1: no proxy)")
     parser.add_argument("--questions", type=Path, default=QUESTIONS, help="file to keep the questions in")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the report")
     parser.add_argument("--quick", action="store_true", help="do not measure what single requests cost")

@@ -162,8 +162,8 @@ class Driver:
 def tell(load: Load, driver: Driver, *, is_cost_wanted: bool = True) -> Story:
     """Run it all: the costs, the promise, the search for the highest rate."""
     story = Story()
+    driver.send(Load("warm-up", min(20, load.search_rate), min(2, load.generate_rate), 1 / 6))
     if is_cost_wanted:
-        driver.send(Load("warm-up", 5, 1, 1 / 6))
         for name in (SEARCH, GENERATE):
             rates = {SEARCH: 0.0, GENERATE: 0.0, name: min(COST_RATES[name], load.rates[name])}
             story.costs[name] = driver.send(Load(f"cost-{name}", rates[SEARCH], rates[GENERATE], COST_MINUTES))

@@ -11,7 +11,9 @@ from time import monotonic, sleep
 from typing import Any
 
 from tests.load import corpus
-from tests.support.stack import running
+from tests.support.live import free_port
+from tests.support.nginx import proxied
+from tests.support.stack import Stack, running
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("script.toml")
@@ -56,8 +58,12 @@ class Server:
 
 
 @contextmanager
-def started(cache: Path, logs: Path) -> Iterator[Server]:
-    """All services of this checkout on free ports, over the corpus's own index; ended when the block ends."""
+def started(cache: Path, logs: Path, rag_servers: int = 1) -> Iterator[Server]:
+    """All services of this checkout on free ports, over the corpus's own index; ended when the block ends.
+
+    rag_servers: where more than one, so many answer over one data folder behind the stack's own proxy, and the first
+    of them indexes, too.
+    """
     data = cache / f"index-{corpus.fingerprint()}"
     data.mkdir(parents=True, exist_ok=True)
     extra = {
@@ -69,12 +75,26 @@ def started(cache: Path, logs: Path) -> Iterator[Server]:
         # The services of this checkout, whatever is installed in the environment.
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     }
-    with running(logs, extra) as stack:
+    with running(logs, extra) as stack, _one_address(stack, rag_servers) as (url, proxy):
         yield Server(
-            stack.url,
+            url,
             embedding_url=stack.env["EMBEDDING_URL"],
-            pids={name: process.pid for name, process in stack.processes.items()},
+            pids={name: process.pid for name, process in stack.processes.items()} | proxy,
         )
+
+
+@contextmanager
+def _one_address(stack: Stack, rag_servers: int) -> Iterator[tuple[str, dict[str, int]]]:
+    """The address of all RAG servers, and the process id of the proxy where there is one."""
+    if rag_servers == 1:
+        yield stack.url, {}
+        return
+    ports = [int(stack.env["RAG_PORT"]), *(free_port() for _ in range(rag_servers - 1))]
+    for number, port in enumerate(ports[1:], start=2):
+        stack.start_as(f"rag_app-{number}", "rag_app", {"RAG_ROLE": "api", "RAG_PORT": str(port)})
+        stack.wait_for_url(f"http://127.0.0.1:{port}/readyz")
+    with proxied(stack.folder / "nginx", rag=ports, embedding=[int(stack.env["EMBEDDING_PORT"])]) as proxy:
+        yield proxy.rag, {"proxy": proxy.process.pid}
 
 
 def indexed(server: Server, roots: Sequence[str], say: Callable[[str], None]) -> int:

@@ -4,7 +4,6 @@ import asyncio
 import functools
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,12 +67,7 @@ class Replicas:
 
     def _launch(self, name: str, role: str) -> None:
         port = self.port(name) if name in self.urls else free_port()
-        env = {**self.stack.env, "RAG_ROLE": role, "RAG_PORT": str(port)}
-        with (self.stack.folder / f"{name}.log").open("ab") as log:
-            command = [sys.executable, "-m", "rag_app"]
-            self.stack.processes[name] = subprocess.Popen(
-                command, env=env, cwd=self.stack.folder, stdout=log, stderr=log
-            )
+        self.stack.start_as(name, "rag_app", {"RAG_ROLE": role, "RAG_PORT": str(port)})
         self.urls[name] = f"http://127.0.0.1:{port}"
 
     def has(self, name: str) -> bool:

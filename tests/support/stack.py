@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from tests.support.live import free_port
 
@@ -42,17 +41,16 @@ class Stack:
 
     def start(self, service: str) -> None:
         """Start one service; its log goes to <folder>/<service>.log."""
-        log: IO[bytes] = (self.folder / f"{service}.log").open("ab")
-        with log:
-            words = ["-m", service]
-            if self.before:
-                words = ["-c", f"{self.before}\nimport runpy; runpy.run_module({service!r}, run_name='__main__')"]
-            self.processes[service] = subprocess.Popen(
-                [sys.executable, *words],
-                env={**self.env, **self.own.get(service, {})},
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
+        self.start_as(service, service, self.own.get(service, {}))
+
+    def start_as(self, name: str, service: str, own: Mapping[str, str]) -> None:
+        """Start a process of a service under a name of its own, with variables of its own."""
+        words = ["-m", service]
+        if self.before:
+            words = ["-c", f"{self.before}\nimport runpy; runpy.run_module({service!r}, run_name='__main__')"]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, *words], env={**self.env, **own}, cwd=self.folder, stdout=log, stderr=log
             )
 
     def stop(self, service: str, how: signal.Signals = signal.SIGTERM) -> None:
@@ -67,8 +65,11 @@ class Stack:
 
     def wait_for(self, port_name: str, path: str = "/readyz") -> None:
         """Wait until a service answers `path` with 200."""
+        self.wait_for_url(f"http://127.0.0.1:{self.env[port_name]}{path}")
+
+    def wait_for_url(self, url: str) -> None:
+        """Wait until an address answers with 200."""
         deadline = time.monotonic() + START_LIMIT_S
-        url = f"http://127.0.0.1:{self.env[port_name]}{path}"
         while not _answers(url):
             assert time.monotonic() < deadline, f"{url} is not ready; logs are in {self.folder}"
             time.sleep(0.1)
