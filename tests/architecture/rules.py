@@ -3,13 +3,14 @@
 # 1. Which of our top-level packages each may import (itself is always allowed). Nothing imports tests.
 PACKAGES: dict[str, frozenset[str]] = {
     "service_kit": frozenset(),
+    "search_eval": frozenset(),
     "embedding_service": frozenset({"service_kit"}),
     "llm_service": frozenset({"service_kit"}),
     "vector_db": frozenset({"service_kit"}),
-    "rag_app": frozenset({"service_kit"}),
-    "evals": frozenset({"service_kit"}),
+    "rag_app": frozenset({"service_kit", "search_eval"}),
+    "evals": frozenset({"service_kit", "search_eval", "benchmarks"}),
     "benchmarks": frozenset({"service_kit"}),
-    "notebooks": frozenset({"service_kit"}),
+    "notebooks": frozenset({"service_kit", "search_eval"}),
     "monitoring": frozenset(),
     "deploy": frozenset(),
 }
@@ -41,11 +42,11 @@ FEATURES: dict[str, frozenset[str]] = {
 
 # 4. Where a heavy library lives: module prefix -> the only places that may import it.
 HOMES: dict[str, tuple[str, ...]] = {
-    "qdrant_client": ("rag_app.db", "vector_db"),
+    "qdrant_client": ("rag_app.db", "vector_db", "evals.rivals"),
     "qdrant_edge": ("vector_db.engine",),
-    "llama_index": ("rag_app.clients", "rag_app.db", "rag_app.features"),
+    "llama_index": ("rag_app.clients", "rag_app.db", "rag_app.features", "evals.rivals"),
     "torch": ("embedding_service.backends", "benchmarks.embedding"),
-    "sentence_transformers": ("embedding_service.backends", "benchmarks.embedding"),
+    "sentence_transformers": ("embedding_service.backends", "benchmarks.embedding", "evals.rivals"),
     "onnxruntime": ("embedding_service.backends",),
     "onnx": ("embedding_service.backends",),
     "aiohttp": ("service_kit", "llm_service.providers", "rag_app.clients", "benchmarks"),
