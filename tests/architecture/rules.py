@@ -15,7 +15,8 @@ PACKAGES: dict[str, frozenset[str]] = {
     "deploy": frozenset(),
 }
 
-# 2. The floors inside a service: a room imports its own floor or a lower one.
+# 2. The floors inside a service: a room imports its own floor or a lower one. FLAT: small packages without floors.
+FLAT = frozenset({"service_kit", "search_eval"})
 FLOORS: dict[str, int] = {
     "core": 0,
     "db": 1,
@@ -27,11 +28,16 @@ FLOORS: dict[str, int] = {
     "features": 3,
     "embedding": 3,  # of benchmarks: each stands by itself upon benchmarks/core
     "llm": 3,
+    "tasks": 3,  # of evals: each stands by itself upon evals/core
+    "rivals": 3,
+    "report": 3,
     "web": 3,
     "readiness": 3,
     "cli": 4,
     "keys": 4,
     "main": 4,
+    "run": 4,
+    "check_questions": 4,
     "__main__": 5,
 }
 
