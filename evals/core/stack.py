@@ -65,11 +65,11 @@ class _Started:
 
 
 @contextmanager
-def started(data: Path, logs: Path, allowed: Path) -> Iterator[Service]:
+def started(data: Path, logs: Path, allowed: Path, rag_env: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Qdrant's stand-in, the embedding service and the RAG server, ready; ended when the block ends.
 
     data: keeps the index and the cache of vectors. allowed: the folder below which sources may be indexed.
-    Fails with DidNotStart.
+    rag_env: more variables of the RAG server. Fails with DidNotStart.
     """
     data.mkdir(parents=True, exist_ok=True)
     logs.mkdir(parents=True, exist_ok=True)
@@ -89,5 +89,6 @@ def started(data: Path, logs: Path, allowed: Path) -> Iterator[Service]:
             QDRANT_PORT=index.rpartition(":")[2],
             EMBEDDING_URL=embedding,
             ALLOWED_ROOTS=str(allowed),
+            **(rag_env or {}),
         )
         yield Service(rag, embedding)
