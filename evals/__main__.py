@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,7 +27,9 @@ TASKS = ("ours", "repoloc", "cosqa", "stdlib")
 
 
 def main() -> int:
+    """Run it. Returns the exit code."""
     args = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended on it, too
     cache = cache_folder()
     tasks = _tasks(cache / "sources", args)
     with tempfile.TemporaryDirectory() as logs, started(cache / "index", Path(logs), cache) as service:
