@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,16 +15,21 @@ from evals.core.product import PlainFusion, Product, without_each
 from evals.core.ranking import Kept, System
 from evals.core.stack import Service, cache_folder, started
 from evals.core.task import Task
+from evals.rivals.llamaindex import LlamaIndexPipeline, Vectors
+from evals.rivals.ripgrep import Ripgrep, find
 from evals.run import answered
 from evals.tasks.commits import Commits
 from evals.tasks.documents import Documents
+from evals.tasks.ours import Ours, packages
 from search_eval.metrics import measured
 
 TASKS = ("ours", "repoloc", "cosqa", "stdlib")
 
 
 def main() -> int:
+    """Run it. Returns the exit code."""
     args = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended on it, too
     cache = cache_folder()
     tasks = _tasks(cache / "sources", args)
     with tempfile.TemporaryDirectory() as logs, started(cache / "index", Path(logs), cache) as service:
@@ -50,6 +56,8 @@ def _tasks(work: Path, args: argparse.Namespace) -> list[Task]:
             tasks.append(Commits(Path(folder) / name, Path(clones), work, at_most=args.at_most))
         elif name in ("cosqa", "stdlib"):
             tasks.append(Documents(name, Path(folder) / name, work))
+        elif name == "ours":
+            tasks.append(Ours(packages(), work.parent, say))
     return tasks
 
 
@@ -59,6 +67,8 @@ def _systems(service: Service, args: argparse.Namespace) -> Sequence[System]:
         found.append(Product("no_model", service, overrides={"dense_share": 0}))
         found += without_each(service, service.weights()) if args.without else []
     found += [Product("bm25", service, "sparse"), Product("dense", service, "dense"), PlainFusion(service)]
+    if not args.no_rivals:
+        found += [Ripgrep(find()), LlamaIndexPipeline(Vectors(service.embedding_url, cache_folder() / "llamaindex.sqlite"))]
     if args.variants:
         found += [Product(n, service, overrides=w) for n, w in json.loads(Path(args.variants).read_text()).items()]
     return found
@@ -70,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--at-most", type=int)
     parser.add_argument("--without", action="store_true")
     parser.add_argument("--variants")
+    parser.add_argument("--no-rivals", action="store_true")
     return parser
 
 
