@@ -35,6 +35,7 @@ class Service:
     def __init__(self, url: str, embedding_url: str = "", key: str = "") -> None:
         """key: sent as bearer token, where there is one."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
+        self.url = url
         self.embedding_url = embedding_url
         self._http = httpx.Client(base_url=url, timeout=CALL_LIMIT_S, headers=headers)
 

@@ -1,1 +1,1 @@
-"""Is the answer good: question sets through the live POST /v1/ask, scored with Ragas, which has an environment of its own."""
+"""Is the answer good: question sets through the live POST /v1/ask, scored with Ragas."""

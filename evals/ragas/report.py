@@ -30,7 +30,7 @@ def result(run: Run, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     figures = {name: _figure(name, lines) for name in run.metrics}
     tokens = total([line["tokens"] for line in lines])
     calls = total([line["calls"] for line in lines])
-    cost = money(tokens, run.models, run.prices)
+    cost, without_price = money(tokens, run.models, run.prices)
     labels = _labels(run, lines)
     headline = {
         "set": run.title,
@@ -43,6 +43,7 @@ def result(run: Run, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "judge_calls": calls.get("judge", 0),
         "tokens": sum(tokens.values()),
         "cost": None if cost is None else round(cost, 6),
+        "cost_without": without_price,
         "labels": labels,
     }
     groups = {
@@ -76,7 +77,7 @@ def tables(run: Run, figures: Mapping[str, Any]) -> str:
     ]
     if any(run.metrics.values()):
         parts.append(_table(run, figures, f"Judged by {head['judge']}", is_judged=True))
-    parts += [_group_table(run, figures, group) for group in figures["groups"]]
+    parts += [_group_table(run, figures, group) for group, of in figures["groups"].items() if len(of) > 1]
     parts.append(_cost_table(run, figures))
     return "\n".join(parts)
 
@@ -120,7 +121,9 @@ def _group_table(run: Run, figures: Mapping[str, Any], group: str) -> str:
 def _cost_table(run: Run, figures: Mapping[str, Any]) -> str:
     tokens, cost = figures["tokens"], figures["headline"]["cost"]
     rows = [(name, f"{count:,}", run.models.get(name.split(" ")[0], "") or "?") for name, count in tokens.items()]
-    told = "no price was given for each model" if cost is None else f"{cost:.4f} at the prices given"
+    told = "no price was given" if cost is None else f"{cost:.4f} at the prices given"
+    if without := figures["headline"]["cost_without"]:
+        told += f", without {', '.join(without)}"
     calls = ", ".join(f"{count:,} to the {who}" for who, count in figures["calls"].items())
     table = _markdown("Cost", _labels_of(figures, True), ("tokens", "count", "model"), rows)
     return f"{table}\nMoney: {told}. Calls: {calls}. Taken from a tape or not, each is counted.\n"
@@ -134,9 +137,7 @@ def _markdown(heading: str, labels: Sequence[str], columns: Sequence[str], rows:
     return "\n".join(_lines(heading, labels, columns, rows)) + "\n"
 
 
-def _lines(
-    heading: str, labels: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[str]]
-) -> Iterator[str]:
+def _lines(heading: str, labels: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield f"## {heading}\n"
     yield from (f"_{label}_\n" for label in labels)
     yield f"| {' | '.join(columns)} |"

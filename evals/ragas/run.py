@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from evals.ragas.asking import Stack
+from evals.ragas.cost import total
 from evals.ragas.journal import Journal
 from evals.ragas.judge import score
 from evals.ragas.metrics import Metric
@@ -14,28 +15,37 @@ from evals.ragas.samples import sample
 from evals.ragas.sets import Task
 from evals.ragas.tape import scope
 
-
 Say = Callable[[str], None]
 
 
 async def evaluate(
-    tasks: Sequence[Task], stack: Stack, metrics: Sequence[Metric], journal: Journal, parallel: int, say: Say
+    tasks: Sequence[Task],
+    stack: Stack,
+    metrics: Sequence[Metric],
+    journal: Journal,
+    parallel: int,
+    say: Say,
+    spent: Callable[[Mapping[str, int]], str],
 ) -> None:
     """Ask and score what the journal lacks, `parallel` questions at a time, each kept as soon as it is finished.
 
+    spent: what so many tokens cost, in words for the progress that is said.
     Fails as Stack does, and with JudgeAway and NotRecorded; the questions under way are then dropped.
     """
     waiting = [task for task in tasks if task.question.id not in journal.done]
     if len(waiting) < len(tasks):
         say(f"{len(tasks) - len(waiting)} of {len(tasks)} questions are finished already")
+    with scope("the repositories"):
+        await stack.learn()
     door = asyncio.Semaphore(parallel)
 
     async def one(task: Task) -> None:
         async with door:
             line = await _line(task, stack, metrics)
         journal.finish(line)
-        tokens = sum(sum(done["tokens"].values()) for done in journal.done.values())
-        say(f"{len(journal.done)}/{len(tasks)} {task.question.id}; {tokens:,} tokens so far")
+        tokens = total([done["tokens"] for done in journal.done.values()])
+        told = f"{sum(tokens.values()):,} tokens so far{spent(tokens)}"
+        say(f"{len(journal.done)}/{len(tasks)} {task.question.id}; {told}")
 
     running = [asyncio.create_task(one(task)) for task in waiting]
     try:
@@ -52,7 +62,8 @@ async def _line(task: Task, stack: Stack, metrics: Sequence[Metric]) -> dict[str
     with scope(question.id) as asked:
         one = await sample(stack, task)
     scores, reasons = {}, {}
-    tokens, calls, is_scripted = Counter(), Counter(asked.calls), False
+    tokens: Counter[str] = Counter()
+    calls, is_scripted = Counter(asked.calls), False
     for metric in metrics:
         with scope(f"{question.id} {metric.name}") as judged:
             scored = await score(metric, one)

@@ -10,7 +10,7 @@ from search_eval.golden import Gold
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """gold_texts: the lines of the golden spans; none for a whole file. cited: number -> the lines, as the stack has them.
+    """gold_texts: the lines of golden spans, none for a whole file. cited: number -> its lines, as the stack has them.
 
     verified: of the citations, how many are of lines that the stack has, with the hash that the answer gave.
     """
@@ -30,7 +30,7 @@ class Sample:
 async def sample(stack: Stack, task: Task) -> Sample:
     """Ask the question, and fetch the lines of its golden spans and of what the answer cites. Fails as Stack does."""
     question = task.question
-    repository = await stack.repository(question.repository)
+    repository = stack.repository(question.repository)
     answer = await stack.ask(question.query, repository)
     gold_texts = []
     for gold in question.gold:

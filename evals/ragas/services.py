@@ -1,8 +1,10 @@
 """The stack that answers: started on free ports with a model gateway, and what it is asked about indexed."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.core.processes import launch
@@ -46,16 +48,15 @@ class Addresses:
 class _Gateway:
     env: dict[str, str]
     name: str = "llm_service"
-    command: tuple[str, ...] = ("python", "-m", "llm_service")
-    health: str = "/healthz"  # ready only with a model, which a user may not have
-    more: dict[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = (sys.executable, "-m", "llm_service")
+    health: str = "/healthz"  # ready it is only with a model, which a user may not have
 
 
 @contextmanager
 def serving(
     cache: Path, logs: Path, sources: Sequence[Source], script: Path | None, say: Callable[[str], None]
 ) -> Iterator[Addresses]:
-    """All services, with the sources indexed; ended when the block ends. The index is kept under `cache`.
+    """All services, with the sources indexed; ended when the block ends. The index, under `cache`, is `make eval`'s.
 
     script: what the gateway answers by, and then the judge is a script, too; without one its models are those that
     the environment names (LLM_*, OPENAI_*). Fails with DidNotStart, NotIndexed and CallFailed.
@@ -67,11 +68,11 @@ def serving(
     gateway = launch(_Gateway(env), logs, not_inherited)
     try:
         rag = {"LLM_URL": f"{gateway.url}/v1"}
-        with started(cache / "index-ragas", logs, cache, rag) as service:
+        allowed = Path(os.path.commonpath([cache.resolve(), *(source.root.resolve() for source in sources)]))
+        with started(cache / "index", logs, allowed, rag) as service:
             index = Index(service, say)
             for source in sources:
                 index.bring(Batch(source.repository, source.root, source.state, ()))
-            url = str(service.url)
-            yield Addresses(url, gateway.url, service.embedding_url, "scripted" if script else "")
+            yield Addresses(service.url, gateway.url, service.embedding_url, "scripted" if script else "")
     finally:
         gateway.stop()

@@ -10,35 +10,30 @@ from search_eval import golden
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A question with its golden places. reference: the answer that a colleague would give; "" where nobody wrote one."""
+    """A question with its golden places. reference: the answer of a colleague; "" where nobody wrote one."""
 
     question: golden.Question
     reference: str = ""
 
 
-def read_sets(paths: Sequence[Path], references: Sequence[Path] = ()) -> list[Task]:
+def read_sets(paths: Sequence[Path]) -> list[Task]:
     """All questions of the files, in order; one whose row names no repository is asked in that of the file's name.
 
-    A reference stands in the question's own row, or in a file of rows {"id", "reference"}.
-    Fails with golden.BadQuestion, which names the row, also where an id is in two files, or where a reference is for
-    no question.
+    Fails with golden.BadQuestion, which names the row, also where an id is in two files.
     """
     tasks: dict[str, Task] = {}
     own: dict[str, str] = {}
     for path in paths:
-        own.update(_references(path))
+        own.update(read_references(path))
         for question in golden.read(path):
             if question.id in tasks:
                 raise golden.BadQuestion(f"{path}: the id {question.id} is in another file, too")
             tasks[question.id] = Task(replace(question, repository=question.repository or path.stem))
-    for path in references:
-        own.update(_references(path))
-    if unknown := sorted(own.keys() - tasks.keys()):
-        raise golden.BadQuestion(f"references for questions that are not in the sets: {', '.join(unknown)}")
     return [replace(task, reference=own.get(name, "")) for name, task in tasks.items()]
 
 
-def _references(path: Path) -> dict[str, str]:
+def read_references(path: Path) -> dict[str, str]:
+    """The reference answers in a file of rows {"id", "reference"}, whatever else they hold. Fails with BadQuestion."""
     found: dict[str, str] = {}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         try:

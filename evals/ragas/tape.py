@@ -137,8 +137,8 @@ class Tape:
         if len(told_request) > 300:
             told_request = f"…{told_request[-300:]}"  # the end of a prompt is what differs
         return NotRecorded(
-            f"{now.name}: {told['to']} {told['method']} {told['path']}, call {at[0][:12]} number {at[1] + 1}, is not on "
-            f"the tape: {told_request}"
+            f"{now.name}: {told['to']} {told['method']} {told['path']}, call {at[0][:12]} number {at[1] + 1}, is not "
+            f"on the tape: {told_request}"
         )
 
 
