@@ -42,7 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = options.folder or RESULTS / f"ragas-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         folder.mkdir(parents=True, exist_ok=True)
         sources = chosen.given(options.questions, options.sources) if options.questions else _ours(options)
-        asked = chosen.write(folder / "set.jsonl", sources, [REFERENCES, *options.references], options.first)
+        asked = chosen.write(
+            folder / "set.jsonl",
+            sources,
+            [REFERENCES, *options.references],
+            options.first,
+            only_referenced=options.only_referenced,
+        )
         say(f"{asked} questions; the run's folder is {folder}")
         words = ["--questions", str(folder / "set.jsonl"), "--folder", str(folder), "--title", chosen.title(sources)]
         with _addresses(options, sources, folder) as addresses:
@@ -101,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sources", type=Path, nargs="*", default=[], help="their folders of source, set by set")
     parser.add_argument("--references", type=Path, nargs="*", default=[], help="more files of reference answers")
     parser.add_argument("--first", type=int, default=0, help="only so many questions, spread over the sets")
+    parser.add_argument("--only-referenced", action="store_true", help="only questions with a reference answer")
     parser.add_argument("--folder", type=Path, help="of the run; one that was begun goes on")
     parser.add_argument("--url", default="", help="a stack that runs already; more of its addresses: --score-help")
     parser.add_argument("--script", type=Path, help="the stack's model, and judge, is this script of llm_service")

@@ -62,19 +62,24 @@ def given(sets: Sequence[Path], roots: Sequence[Path]) -> list[Source]:
     return found
 
 
-def write(path: Path, sources: Sequence[Source], references: Iterable[Path], first: int) -> int:
+def write(
+    path: Path, sources: Sequence[Source], references: Iterable[Path], first: int = 0, *, only_referenced: bool = False
+) -> int:
     """The set as one file, which score.py reads, and which stays with the run; returns how many questions it has.
 
     references: their rows for questions that are not asked are left out. first: only so many, a set's turn after the
-    other's; all where 0.
+    other's; all where 0. only_referenced: only what has a reference. Fails with NothingChosen where none has.
     """
     known = {name: text for one in references if one.exists() for name, text in read_references(one).items()}
-    turns = zip_longest(*(source.tasks for source in sources))
-    tasks = [task for turn in turns for task in turn if task is not None][: first or None]
     rows = []
-    for task in tasks:
-        reference = known.get(task.question.id) or task.reference
-        rows.append(to_row(task.question) | ({"reference": reference} if reference else {}))
+    for turn in zip_longest(*(source.tasks for source in sources)):
+        for task in turn:
+            if task is not None:
+                reference = known.get(task.question.id) or task.reference
+                rows.append(to_row(task.question) | ({"reference": reference} if reference else {}))
+    rows = [row for row in rows if not only_referenced or "reference" in row][: first or None]
+    if not rows:
+        raise NothingChosen("no question has a reference")
     path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), "utf-8")
     return len(rows)
 
