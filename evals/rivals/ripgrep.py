@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -222,3 +223,10 @@ def find() -> str:
     if not unpacked.is_file():
         raise FileNotFoundError(ADVICE)
     return str(unpacked)
+
+
+if __name__ == "__main__":
+    try:
+        find()
+    except FileNotFoundError as missing:
+        sys.exit(str(missing))
