@@ -107,6 +107,7 @@ class LlamaIndexPipeline:
                 "rival",
                 client=QdrantClient(":memory:"),
                 enable_hybrid=True,
+                index_doc_id=False,  # nodes are deleted by their own ids, and Qdrant in memory has no such index
                 sparse_doc_fn=sparse_documents,
                 sparse_query_fn=sparse_queries,
                 sparse_config=SparseVectorParams(modifier=Modifier.IDF),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from evals.check_questions import easy
 from evals.core.ranking import Ranking
 from evals.report.figures import Scored, headline, scored
 from evals.report.write import Part, write
@@ -94,3 +95,12 @@ def test_the_report_has_tables_plots_and_misses_and_shows_no_held_out_question(t
     assert (folder / "ours.svg").read_text().startswith("<svg")
     assert (folder / "ours.json").exists()
     assert (folder / "headline.json").exists()
+
+
+def test_a_question_is_easy_where_any_search_by_words_has_its_file_first() -> None:
+    found = easy(QUESTIONS[:4], {"ripgrep": at(1, 2, 2, None, 1), "bm25": at(2, 1, 3, None, 1)})
+    assert [(one.id, ranks) for one, ranks in found.questions] == [
+        ("q-1", {"ripgrep": 1, "bm25": 2}),
+        ("q-2", {"ripgrep": 2, "bm25": 1}),
+    ]
+    assert found.share == 0.5

@@ -12,9 +12,9 @@ from evals.rivals.ripgrep import Ripgrep, find, stemmed, terms
 from search_eval.golden import Gold, Question
 
 FILES = {
-    "src/retry.py": "import time\n\nclass RetryPolicy:\n    def wait_longer(self, attempt):\n        return 2 ** attempt\n",
+    "src/retry.py": "import time\nclass RetryPolicy:\n    def wait_longer(self, attempt):\n        return 2**attempt\n",
     "src/use.py": "from src.retry import RetryPolicy\n\npolicy = RetryPolicy()\n",
-    "tests/test_retry.py": "from src.retry import RetryPolicy\n\ndef test_wait_longer():\n    RetryPolicy().wait_longer(1)\n",
+    "tests/test_retry.py": "from src.retry import *\ndef test_wait_longer():\n    RetryPolicy().wait_longer(1)\n",
     "README.md": "# Retries\n\nRetryPolicy waits longer after each attempt.\n",
 }
 
@@ -87,7 +87,7 @@ def test_the_pipeline_finds_by_words_and_tells_lines(batch: Batch) -> None:
     found = pipeline.rank(ask("attempt time class")).found
     assert {one.path for one in found} == set(FILES)
     first = found[0]
-    assert (first.path, first.start_line, first.end_line) == ("src/retry.py", 1, 5)
+    assert (first.path, first.start_line, first.end_line) == ("src/retry.py", 1, 4)
 
 
 def test_only_what_changed_is_split_and_embedded_again(batch: Batch) -> None:
