@@ -17,13 +17,13 @@ from benchmarks.core.packages import NotFetched, WrongContent
 from benchmarks.core.processes import ROOT, DidNotStart
 from evals.core import golden_ranks
 from evals.core.indexing import Index, NotIndexed
+from evals.core.loop import Answers, answered
 from evals.core.product import PlainFusion, Product, without_each
 from evals.core.ranking import Kept, System
 from evals.core.stack import CallFailed, Service, cache_folder, started
 from evals.core.task import Task
 from evals.report import write
 from evals.report.figures import NO_MODEL, PRODUCT, headline, scored
-from evals.run import Answers, answered
 from evals.tasks.commits import Commits, NoRepository
 from evals.tasks.documents import Documents
 from evals.tasks.ours import Ours, Pinned, is_korean, packages

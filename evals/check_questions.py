@@ -14,11 +14,11 @@ from pathlib import Path
 from benchmarks.core.command import say
 from benchmarks.core.packages import unpacked
 from evals.core.indexing import Index
+from evals.core.loop import answered
 from evals.core.product import Product
-from evals.core.ranking import Kept, Ranking
+from evals.core.ranking import Kept, Ranking, System
 from evals.core.stack import cache_folder, started
 from evals.rivals.ripgrep import Ripgrep, find
-from evals.run import answered
 from evals.tasks.ours import Ours, is_korean, packages, problems
 from search_eval.golden import Question
 from search_eval.metrics import by_file, first_rank
@@ -59,15 +59,16 @@ def main() -> int:
     print("\n".join(wrong) or "every gold place is there")
     task = Ours(pinned, cache, say)
     with tempfile.TemporaryDirectory() as logs, started(cache / "index", Path(logs), cache) as service:
-        systems = [Ripgrep(find()), Product("bm25", service, "sparse")]
+        systems: list[System] = [Ripgrep(find()), Product("bm25", service, "sparse")]
         answers = answered(task, systems, Index(service, say), Kept(cache / "rankings"), say)
     main_ones = [question for question in answers.questions if not is_korean(question)]
     found = easy(main_ones, answers.rankings)
     for question, ranks in found.questions:
         told = ", ".join(f"{name} {rank or '-'}" for name, rank in ranks.items())
         print(f"  {question.id} ({question.category}): {told}")
-    for title, of in (("category", lambda q: q.category), ("package", lambda q: q.repository)):
-        asked, first = Counter(map(of, main_ones)), Counter(of(question) for question, _ in found.questions)
+    for title in ("category", "repository"):
+        asked = Counter(getattr(question, title) for question in main_ones)
+        first = Counter(getattr(question, title) for question, _ in found.questions)
         print(f"by {title}: " + ", ".join(f"{name} {first[name]}/{count}" for name, count in asked.items()))
     print(
         f"first for a search by words: {len(found.questions)} of {found.asked}, {found.share:.3f}; at most 1/3 may be"

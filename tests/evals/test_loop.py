@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evals.core.loop import answered
 from evals.core.ranking import Kept, Ranking, reciprocal_rank_fusion
 from evals.core.task import Batch
-from evals.run import answered
 from search_eval.golden import Question
 from search_eval.metrics import Found
 from tests.evals.laid import Laid, question, ranking
