@@ -45,11 +45,6 @@ class Service:
             raise CallFailed(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return json.loads(answer.content)
 
-    def has_rankings(self) -> bool:
-        """Whether a search may override the ranking's weights."""
-        schemas = self.call("GET", "/openapi.json")["components"]["schemas"]
-        return "ranking" in schemas["SearchRequest"]["properties"]
-
     def weights(self) -> dict[str, float]:
         """The ranking's weights as they are by default; {} where the server does not tell."""
         answer = self.call("POST", "/v1/search", {"query": "x", "limit": 1, "explain": True})
