@@ -87,7 +87,7 @@ def _check(options: argparse.Namespace) -> int:
     """The ranks of a few small packages against those that were accepted; and that the check can fail at all."""
     cache = cache_folder()
     task = Ours([one for one in packages() if one.is_checked], cache, say)
-    with _stack(cache, options.data) as service:
+    with _stack(cache, options.data or str(cache / "index-checked")) as service:
         index = Index(service, say)
         planted = Product("planted", service, mode="dense")
         ours = Product(PRODUCT, service, overrides=json.loads(options.override))
