@@ -146,7 +146,7 @@ def _systems(options: argparse.Namespace, service: Service, cache: Path, skipped
 
     made: Mapping[str, Callable[[], Sequence[System]]] = {
         "product": lambda: [Product(PRODUCT, service)],
-        "no_model": lambda: [Product(NO_MODEL, service, overrides={"dense_share": 0})],
+        "no_model": lambda: [Product(NO_MODEL, service.without_model or service)],
         "bm25": lambda: [Product("bm25", service, "sparse")],
         "dense": lambda: [Product("dense", service, "dense")],
         "rrf": lambda: [PlainFusion(service)],
