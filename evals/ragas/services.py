@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.core.processes import launch
 from evals.core.indexing import Index
-from evals.core.stack import OTHERS, started
+from evals.core.stack import OTHERS, Service
 from evals.core.task import Batch
 from evals.ragas.chosen import Source
 
@@ -45,11 +45,14 @@ class Addresses:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gateway:
-    env: dict[str, str]
-    name: str = "llm_service"
-    command: tuple[str, ...] = (sys.executable, "-m", "llm_service")
-    health: str = "/healthz"  # ready it is only with a model, which a user may not have
+class _Server:
+    name: str
+    env: Mapping[str, str]
+    health: str = "/readyz"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return (sys.executable, "-m", self.name)
 
 
 @contextmanager
@@ -61,18 +64,32 @@ def serving(
     script: what the gateway answers by, and then the judge is a script, too; without one its models are those that
     the environment names (LLM_*, OPENAI_*). Fails with DidNotStart, NotIndexed and CallFailed.
     """
-    env = {"LLM_PORT": "{port}"}
-    if script is not None:
-        env |= {"LLM_PROVIDER": "scripted", "LLM_SCRIPT": str(script.resolve())}
-    not_inherited = OTHERS if script is not None else tuple(set(OTHERS) - set(_OF_THE_GATEWAY))
-    gateway = launch(_Gateway(env), logs, not_inherited)
-    try:
-        rag = {"LLM_URL": f"{gateway.url}/v1"}
-        allowed = Path(os.path.commonpath([cache.resolve(), *(source.root.resolve() for source in sources)]))
-        with started(cache / "index", logs, allowed, rag) as service:
-            index = Index(service, say)
-            for source in sources:
-                index.bring(Batch(source.repository, source.root, source.state, ()))
-            yield Addresses(service.url, gateway.url, service.embedding_url, "scripted" if script else "")
-    finally:
-        gateway.stop()
+    data = cache / "index"
+    data.mkdir(parents=True, exist_ok=True)
+    allowed = Path(os.path.commonpath([cache.resolve(), *(source.root.resolve() for source in sources)]))
+    scripted = {"LLM_PROVIDER": "scripted", "LLM_SCRIPT": str(script.resolve())} if script else {}
+    with ExitStack() as ended:
+
+        def start(server: _Server, not_inherited: Sequence[str] = OTHERS) -> str:
+            running = launch(server, logs, tuple(not_inherited))
+            ended.callback(running.stop)
+            return running.url
+
+        index = start(_Server("vector_db", {"QDRANT_PORT": "{port}", "VECTOR_DB_DIR": str(data / "vector_db")}))
+        embedding = start(_Server("embedding_service", {"EMBEDDING_PORT": "{port}", "DATA_DIR": str(data)}))
+        # Healthy, not ready: a user may have no model, and gets extracts.
+        gateway = _Server("llm_service", {"LLM_PORT": "{port}", **scripted}, "/healthz")
+        llm = start(gateway, OTHERS if script else sorted(set(OTHERS) - set(_OF_THE_GATEWAY)))
+        rag = {
+            "RAG_PORT": "{port}",
+            "DATA_DIR": str(data),
+            "QDRANT_PORT": index.rpartition(":")[2],
+            "EMBEDDING_URL": embedding,
+            "LLM_URL": f"{llm}/v1",
+            "ALLOWED_ROOTS": str(allowed),
+        }
+        url = start(_Server("rag_app", rag))
+        asked = Index(Service(url, embedding), say)
+        for source in sources:
+            asked.bring(Batch(source.repository, source.root, source.state, ()))
+        yield Addresses(url, llm, embedding, "scripted" if script else "")

@@ -36,7 +36,6 @@ FLOORS: dict[str, int] = {
     "cli": 4,
     "keys": 4,
     "main": 4,
-    "run": 4,
     "ragas": 4,
     "check_questions": 4,
     "__main__": 5,

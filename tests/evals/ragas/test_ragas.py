@@ -74,7 +74,8 @@ def python() -> Path:
 def script(folder: Path) -> Path:
     """The scripted judge and the answers of this test, in one file."""
     path = folder / "script.toml"
-    path.write_text((RAGAS / "scripted.toml").read_text("utf-8") + (HERE / "answers.toml").read_text("utf-8"), "utf-8")
+    judge, _, _ = (RAGAS / "scripted.toml").read_text("utf-8").partition("# What the stack's own model says")
+    path.write_text(judge + (HERE / "answers.toml").read_text("utf-8"), "utf-8")
     return path
 
 
