@@ -59,14 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ours(options: argparse.Namespace) -> list[chosen.Source]:
-    return chosen.ours(options.half, options.packages, cache_folder() / "sources", say, fetch=not options.replay)
+    return chosen.ours(options.half, options.packages, cache_folder(), say, fetch=not options.replay)
 
 
 @contextmanager
 def _addresses(options: argparse.Namespace, sources: Sequence[chosen.Source], folder: Path) -> Iterator[Addresses]:
     """Where to ask: nowhere in a replay, a stack that runs already, or one that is started."""
     if options.replay:
-        yield Addresses(judge_model=options.judge_model or _judge_of(options.replay), replay=options.replay)
+        yield Addresses(judge_model=options.judge_model or judge_of(options.replay), replay=options.replay)
     elif options.url:
         yield Addresses(url=options.url, judge_model=options.judge_model)
     else:
@@ -89,7 +89,7 @@ def _score(python: Path, words: Sequence[str]) -> int:
             process.wait(30)
 
 
-def _judge_of(tape: Path) -> str:
+def judge_of(tape: Path) -> str:
     """The judge of a recorded run: it decides the requests, so a replay asks as the run did."""
     with tape.open(encoding="utf-8") as lines:
         for line in lines:

@@ -61,3 +61,10 @@ def test_the_halves_do_not_meet_and_a_package_of_the_other_half_is_told(tmp_path
         ours("development", held_out[0].repository.removeprefix("ours-"), tmp_path, print, fetch=False)
     with pytest.raises(NothingChosen, match="no half"):
         ours("both", "", tmp_path, print, fetch=False)
+
+
+def test_every_package_of_ragas_environment_is_pinned() -> None:
+    lines = REFERENCES.with_name("requirements.txt").read_text("utf-8").splitlines()
+    packages = [line for line in lines if line and not line.startswith("#")]
+    assert "ragas==0.4.3" in packages
+    assert [line for line in packages if "==" not in line] == []
