@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import httpx
@@ -8,7 +8,7 @@ import pytest
 
 from evals.ragas.tape import JUDGE, STACK, BadTape, NotRecorded, Tape, TapedTransport, scope
 
-Answer = Callable[[httpx.Request], httpx.Response]
+Answer = Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 class Judge:
@@ -68,7 +68,12 @@ async def test_a_killed_run_pays_for_no_call_twice_and_its_torn_line_is_cut_off(
 
 async def test_the_same_call_of_two_questions_at_once_is_one_call(tmp_path: Path) -> None:
     judge = Judge()
-    http = client(Tape(tmp_path / "calls.jsonl"), judge)
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.01)  # so that the other question asks meanwhile
+        return judge(request)
+
+    http = client(Tape(tmp_path / "calls.jsonl"), slow)
     both = await asyncio.gather(said(http, {"a": 1}, "q1"), said(http, {"a": 1}, "q2"))
     assert both == [[1, 2, 3], [1, 2, 3]]
     assert len(judge.asked) == 3
