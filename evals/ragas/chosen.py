@@ -68,7 +68,8 @@ def write(
     """The set as one file, which score.py reads, and which stays with the run; returns how many questions it has.
 
     references: their rows for questions that are not asked are left out. first: only so many, a set's turn after the
-    other's; all where 0. only_referenced: only what has a reference. Fails with NothingChosen where none has.
+    other's; all where 0. only_referenced: only what has a reference. Fails with NothingChosen
+    where none has, and where the file is there with other questions.
     """
     known = {name: text for one in references if one.exists() for name, text in read_references(one).items()}
     rows = []
@@ -80,7 +81,10 @@ def write(
     rows = [row for row in rows if not only_referenced or "reference" in row][: first or None]
     if not rows:
         raise NothingChosen("no question has a reference")
-    path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), "utf-8")
+    text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    if path.exists() and path.read_text("utf-8") != text:
+        raise NothingChosen(f"{path} has other questions: choose them as that run did, or take another --folder")
+    path.write_text(text, "utf-8")
     return len(rows)
 
 

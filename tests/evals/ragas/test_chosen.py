@@ -28,7 +28,15 @@ def test_some_of_several_sets_are_taken_in_turns_and_keep_their_references(tmp_p
         ("a-2", "a", "In b.py."),
     ]
     assert title(sources) == "a, b"
-    assert write(tmp_path / "set.jsonl", sources, [more], only_referenced=True) == 2
+    assert write(tmp_path / "referenced.jsonl", sources, [more], only_referenced=True) == 2
+
+
+def test_a_run_that_goes_on_keeps_its_questions(tmp_path: Path) -> None:
+    sources = given([a_set(tmp_path / "a.jsonl", "a-1", "a-2")], [])
+    assert [write(tmp_path / "set.jsonl", sources, []) for _ in range(2)] == [2, 2]
+    with pytest.raises(NothingChosen, match="other questions"):
+        write(tmp_path / "set.jsonl", sources, [], first=1)
+    assert len(read_sets([tmp_path / "set.jsonl"])) == 2
 
 
 def test_a_set_without_its_folder_is_told(tmp_path: Path) -> None:
