@@ -67,6 +67,9 @@ def plain_metrics() -> list[Metric]:
     async def verified(sample: Sample) -> float:
         return sample.verified / len(sample.answer.citations)
 
+    async def answered(sample: Sample) -> float:
+        return float(not sample.answer.abstained)
+
     return [
         Metric("id_context_precision_file", False, _nothing_found, by(precision, files)),
         Metric("id_context_recall_file", False, _nothing, by(recall, files)),
@@ -75,6 +78,7 @@ def plain_metrics() -> list[Metric]:
         Metric("non_llm_context_precision", False, _no_spans_or_context, by(near_precision, texts)),
         Metric("non_llm_context_recall", False, _no_spans, near_recalled),
         Metric("citations_verified", False, _no_citations, verified),
+        Metric("answered_where_found", False, _gold_not_found, answered),
     ]
 
 
@@ -132,16 +136,24 @@ def _no_spans_or_context(sample: Sample) -> str:
     return _no_spans(sample) or _nothing_found(sample)
 
 
+def _gold_not_found(sample: Sample) -> str:
+    """Of the golden files: no answer can rest on what was not found."""
+    found = set(file_ids(sample.answer.passages)) & set(file_ids(sample.task.question.gold))
+    return "" if found else "no golden file was found"
+
+
 def _no_citations(sample: Sample) -> str:
     return "" if sample.answer.citations else "nothing is cited"
 
 
 def _not_generative(sample: Sample) -> str:
-    return "" if sample.answer.mode == "generative" else "an extract, which no model wrote"
+    if sample.answer.mode == "generative":
+        return ""
+    return "abstained, no model was asked" if sample.answer.abstained else "an extract, which no model wrote"
 
 
 def _not_written(sample: Sample) -> str:
-    return "abstained" if sample.answer.abstained else _not_generative(sample) or _nothing_found(sample)
+    return _not_generative(sample) or _nothing_found(sample) or ("abstained" if sample.answer.abstained else "")
 
 
 def _no_reference_or_context(sample: Sample) -> str:

@@ -225,6 +225,7 @@ def test_metrics_without_a_judge_compare_files_spans_and_texts(whole: Ran) -> No
     assert whole.scores("non_llm_context_recall") == [1.0, 1.0, 1.0, None, 1.0]
     assert whole.result["questions"][3]["reasons"]["non_llm_context_recall"] == "the gold is a whole file"
     assert whole.scores("citations_verified") == [1.0, None, 1.0, 1.0, None]
+    assert whole.scores("answered_where_found") == [1.0, 1.0, 1.0, 1.0, 0.0]
 
 
 def test_what_a_script_judged_or_wrote_is_labelled_in_every_table(whole: Ran) -> None:
