@@ -1,0 +1,199 @@
+"""Names of code that a query speaks of, and the kind of thing that it calls them. Pure."""
+
+import re
+
+# What joins the parts of a name: a.b, A::b, A#b, $a->b, a?.b, A\b.
+_JOINT = r"(?:\.|::|\#|->|\?\.|\\)"
+
+# One name, with what languages write around it: $this->foo, &Foo::bar, @cached, .close, ~Pool, Vec<u8>, close().
+_ONE = re.compile(
+    rf"[&*@]?(?:\.|::|\\|~)?[$@]?[^\W\d]\w*(?:<[\w\s,.:<>&?*]{{0,80}}>)?"
+    rf"(?:{_JOINT}[~$@]?[^\W\d][\w]*(?:<[\w\s,.:<>&?*]{{0,80}}>)?){{0,20}}[?!]?(?:\(\))?"
+)
+# (*Pool).Close of Go.
+_RECEIVER = re.compile(r"\(\*?([^\W\d]\w*)\)(?=\.)")
+_ITSELF = re.compile(r"^(?:self|this|cls|static|parent|super)\.(?=.)")
+
+# What may be a name within other text. Each character is looked at once: nothing gives way to another try.
+_CANDIDATE = re.compile(
+    rf"`([^`\n]{{1,200}})`|(?<![\w$@])(?:[$@]?[A-Za-z_]\w*+(?:{_JOINT}[$~]?[A-Za-z_]\w*+)*+)(?:\(\)|(?=\())?+", re.ASCII
+)
+_JOINED = re.compile(r"::|#|->|\?\.|\\")
+_CAMEL = re.compile(r"[a-z][a-z0-9]*[A-Z]|[A-Z][a-z0-9]+[A-Z]|[A-Z]{2,}[a-z]{2}")
+
+# Words of prose that are written like names.
+_PROSE = frozenset(
+    "javascript typescript coffeescript github gitlab bitbucket graphql postgresql mysql sqlite nosql oauth youtube "
+    "linkedin openapi fastapi numpy scipy pytorch tensorflow macos ios ipados nodejs devops websocket websockets vscode "
+    "phpunit junit rabbitmq mongodb dynamodb openssl openssh wifi grpc ipv4 ipv6 e.g i.e a.m p.m e.g. etc and/or "
+    "asp.net vb.net socket.io node.js vue.js next.js d3.js webassembly llamaindex langchain restful latex".split()
+)
+_DOMAINS = frozenset("com org net io dev edu gov".split())
+
+_KINDS: dict[str, str] = {
+    word: kind
+    for kind, words in {
+        "class": "class classes 클래스",
+        "struct": "struct structure 구조체",
+        "interface": "interface protocol 인터페이스",
+        "trait": "trait mixin 트레이트",
+        "enum": "enum enumeration 열거형",
+        "function": "function func fn fun def sub procedure routine 함수",
+        "method": "method constructor destructor 메서드 메소드",
+        "type": "type typedef alias 타입",
+        "constant": "constant const 상수",
+        "variable": "variable var global setting 변수",
+        "property": "property attribute field member getter setter 속성 필드",
+        "module": "module package namespace 모듈 패키지",
+        "macro": "macro 매크로",
+        "decorator": "decorator annotation 데코레이터",
+        "exception": "exception 예외",
+    }.items()
+    for word in words.split()
+}
+_KIND = "|".join(sorted(_KINDS, key=len, reverse=True))
+
+# Ordinary words beside a kind word, which are not called so: "class hierarchy", "helper function".
+_ORDINARY = frozenset(
+    "a an the this that these those which what where when who how why is are was does do of in on at to for from with "
+    "and or not no by as it its if all any each every some other another same new old first last main own such into "
+    "call calls called calling name names named resolution definition definitions declaration hierarchy check checks "
+    "checking checker inference system method methods function functions class classes variable variables attribute "
+    "attributes argument arguments parameter parameters body signature signatures decorator decorators pointer pointers "
+    "wrapper wrappers based level scope object objects instance instances type types value values hint hints annotation "
+    "annotations conversion conversions cast casting coercion error errors safety alias aliases base abstract generic "
+    "helper utility callback static public private protected virtual override anonymous inline async asynchronous entry "
+    "point inner nested outer lambda arrow pure higher hash factory default custom magic special instance data return "
+    "returns global local environment member inheritance composition overloading overriding dispatch lookup loader "
+    "diagram component components property properties library path paths file files list import imports exports "
+    "template templates literal literals guard guards parameterized test tests key keys map unknown given specific "
+    "content mime media field fields primitive native builtin built-in interface implementation implementations "
+    "handler handlers statement block expression wide user config configuration settings state event system".split()
+)
+
+_NAME = r"`?(?P<name>[&*@$~]?[^\W\d][\w.:#$>~-]{0,199}?[?!]?(?:\(\))?)`?"
+_LEAD = r"(?:(?:where(?:'s| is| are)|find|show(?: me)?|go to|open|look up|what is|what's)\s+)?"
+_OWNER = (
+    r"(?:\s+(?:of|in|on|from|inside|within)\s+(?:the\s+|a\s+)?(?:(?:class|struct|trait|interface|module|type)\s+)?"
+    r"`?(?P<owner>[^\W\d][\w.:#]{0,199}?)`?(?:\s+(?:class|struct|trait|interface|module|type))?)?"
+)
+# "class Foo", "the `close` method of Pool", "where is the function foo defined", "Pool 클래스".
+_SHORT = re.compile(
+    rf"{_LEAD}(?:the\s+|a\s+)?(?:(?:definition|declaration|implementation|source)\s+(?:of|for)\s+(?:the\s+)?)?"
+    rf"(?:(?P<kind>{_KIND})\s+{_NAME}|{_NAME.replace('?P<name>', '?P<name2>')}\s+(?P<kind2>{_KIND})"
+    rf"|{_NAME.replace('?P<name>', '?P<name3>')})"
+    rf"{_OWNER}(?:\s+(?:is\s+)?(?:defined|declared|implemented))?\s*\??",
+    re.IGNORECASE,
+)
+# A kind word beside a name, anywhere.
+_BESIDE = re.compile(
+    rf"(?<!\w)(?P<kind>{_KIND})\s+(?:(?P<said>named|called)\s+)?`?(?P<name>[$@]?[A-Za-z_][\w.:#]{{0,199}})"
+    rf"|(?<![\w.])(?P<name2>[A-Za-z_]\w{{0,199}})(?:\(\))?`?\s(?P<kind2>{_KIND})(?!\w)",
+)
+
+# No question is about more; a traceback or a page of code names hundreds.
+MAX_NAMES = 32
+
+
+def dotted(name: str) -> str:
+    """A name as the index keeps it, lower-case and joined by dots; "" where it is none.
+
+    `$this->close()`, `self.close` and `.close` are "close", `std::vector<int>` "std.vector", `(*Pool).Close`
+    "pool.close".
+    """
+    text = _RECEIVER.sub(r"\1", name.strip().strip("`"))
+    if len(text) > 500 or not _ONE.fullmatch(text):
+        return ""
+    text = re.sub(r"<.*>", "", text).removesuffix("()").rstrip("!")
+    text = re.sub(r"[&*@$~]", "", _JOINED.sub(".", text)).strip(".")
+    return _ITSELF.sub("", text.lower())
+
+
+def one_name(text: str) -> tuple[str, str]:
+    """(the name, its kind) where a query is one name, with or without what it is; else ("", "").
+
+    "close", "Pool#close", "class Pool", "the close method of Pool" (pool.close), "where is parse_args defined". A name
+    that is an ordinary word has to stand alone or beside its kind.
+    """
+    if not any(char.isspace() for char in text):
+        name = dotted(text)
+        return ("", "") if name in _QUESTIONS else (name, "")
+    if len(text) > 300:
+        return "", ""
+    match = _SHORT.fullmatch(text)
+    if match is None:
+        return "", ""
+    written = match["name"] or match["name2"] or match["name3"]
+    kind = _KINDS.get((match["kind"] or match["kind2"] or "").lower(), "")
+    name, owner = dotted(written), match["owner"]
+    if not name or name in _KINDS or (not _is_name(written) and f"`{written}`" not in text):
+        if not kind or name in _ORDINARY or not name:
+            return "", ""
+    if owner is not None:
+        # "function foo in pool.py" has a path there, and "method of hashing" nothing.
+        if dotted(owner) in _ORDINARY or not dotted(owner) or re.search(r"\.[a-z]{1,4}$", owner):
+            return "", ""
+        if kind in ("method", "property", "function", "") and (kind == "method" or owner[:1].isupper()):
+            name = f"{dotted(owner)}.{name}"
+        else:
+            return "", ""
+    return name, kind
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names that stand in a text, those that are surely names: no word of prose is written so."""
+    found: dict[str, None] = {}
+    for match in _CANDIDATE.finditer(text):
+        written = match[1] or match[0]
+        if match[1] is None:
+            is_called = written.endswith("()") or (
+                text.startswith("(", match.end()) and not text.startswith(("(s)", "(es)"), match.end())
+            )
+            if not is_called and not _is_name(written):
+                continue
+            if is_called and written.lower() in _KEYWORDS:
+                continue
+        name = dotted(written)
+        if name:
+            found[name] = None
+            if len(found) == MAX_NAMES:
+                break
+    return tuple(found)
+
+
+def kind_in(text: str) -> tuple[str, str]:
+    """(a name beside its kind, that kind), the first that a text has: ("pool", "class") of "when is class Pool closed".
+
+    ("", "") where there is none.
+    """
+    for match in _BESIDE.finditer(text):
+        written = (match["name"] or match["name2"]).rstrip(".:#")
+        name = dotted(written)
+        is_sure = _is_name(written) or match["said"] or (written[:1].isupper() and written[1:2].islower())
+        if name and is_sure and name not in _ORDINARY and name not in _KINDS and name not in _PROSE:
+            return name, _KINDS[match["kind"] or match["kind2"]]
+    return "", ""
+
+
+def _is_name(written: str) -> bool:
+    """Whether no word of prose is written so."""
+    lower = written.lower().strip("`")
+    if lower in _PROSE:
+        return False
+    if written.endswith("()") or "_" in lower.strip("_") or (lower.startswith("_") and lower.strip("_")):
+        return True
+    if _JOINED.search(written) or written[:1] == "$":
+        return True
+    if "." in lower.strip("."):
+        parts = lower.strip(".").split(".")
+        return parts[-1] not in _DOMAINS and max(map(len, parts)) > 1
+    return bool(_CAMEL.match(written))
+
+
+_QUESTIONS = frozenset("what where when who how why which".split())
+
+# Words of languages that stand before a bracket.
+_KEYWORDS = frozenset(
+    "if for while switch return catch function func fn def and or not in is new await typeof sizeof elif with match "
+    "except lambda print super".split()
+)
