@@ -26,10 +26,12 @@ _WEAK = re.compile(
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 # Words that make sentences.
-_SENTENCE = frozenset(
-    "the a an is are was of to how what where when which who why does do did and that this it from with on we i you can "
-    "should my there be by called used".split()
+_SENTENCE_WORDS = (
+    "the a an is are was of to how what where when which who why does do did and that this it from with on we i "
+    "you can should my there be by called used"
 )
+
+_SENTENCE = frozenset(_SENTENCE_WORDS.split())
 
 
 def is_code(text: str) -> bool:

@@ -49,8 +49,8 @@ _STRUCTURED = re.compile(r'\blevel=\w+|"level(?:name)?"\s?:\s?"')
 # A line of a stack.
 _FRAME = re.compile(
     r'Traceback \(most recent call last\)|File "[^"\n]{1,300}", line \d+|\bat [^\s()]{1,200} ?\([^()\n]{1,300}:\d+\)'
-    r"|^\s*at [\w.$<>]{1,200}\([^()\n]{0,200}\)|\bat [^\s()]{1,300}:\d+:\d+|^goroutine \d+ \[|^\s*from \S{1,200}:\d+:in "
-    r"|stack backtrace:|Stack trace:|^#\d+ +(?:0x|/|\S+\(\d+\))|\S+:\d+:in [`']|^\s*at [^\n]{1,200} in \S+:line \d+",
+    r"|^\s*at [\w.$<>]{1,200}\([^()\n]{0,200}\)|\bat [^\s()]{1,300}:\d+:\d+|^goroutine \d+ \["
+    r"|^\s*from \S{1,200}:\d+:in |stack backtrace:|Stack trace:|^#\d+ +(?:0x|/|\S+\(\d+\))|\S+:\d+:in [`']|^\s*at [^\n]{1,200} in \S+:line \d+",
     re.MULTILINE,
 )
 
@@ -90,9 +90,9 @@ _SAYS = re.compile(
     r"supported between|JSON serializable)|\bhas no (?:attribute|member|field|property)|\bgot an unexpected keyword|"
     r"\btakes \d+ positional|\bmissing \d+ required|\bdoes not (?:live long enough|exist on type|implement)|"
     r"\b(?:is )?out of (?:range|bounds)\b.*[\d'\"]|\bno such file or directory|\bcannot (?:be|read|find|import|borrow|"
-    r"assign|use|convert|open)\b.*['\"`:]|\bnot found: |\bmust be (?:str|int|an?|of|one|greater|less|positive|set|called)\b"
-    r"|\bexpected .{1,80}\bgot\b|\bvalue of type\b.*\bcannot\b|\bmay not be (?:null|empty)\b|\balready (?:exists|in use)\b.*"
-    r"['\"`:]|\bexit(?:ed with)? (?:status|code) \d|\bhas been blocked by\b|\bdid not match any\b",
+    r"assign|use|convert|open)\b.*['\"`:]|\bnot found: |\bexpected .{1,80}\bgot\b|\bvalue of type\b.*\bcannot\b|"
+    r"\bmust be (?:str|int|an?|of|one|greater|less|positive|set|called)\b|\bmay not be (?:null|empty)\b|"
+    r"\balready (?:exists|in use)\b.*['\"`:]|\bexit(?:ed with)? (?:status|code) \d|\bhas been blocked by\b|\bdid not match any\b",
     re.IGNORECASE,
 )
 

@@ -8,7 +8,8 @@ from rag_app.features.search.query_paths import cleaned
 
 # A filter, or a part in quotes, between blanks. Nothing gives way to another try, so that a text is read once.
 _TOKEN = re.compile(
-    r'(?<!\S)(?:(?P<key>lang|language|path|file|repo|symbol):(?P<value>"[^"]*+"|[^\s"]++)|"(?P<quoted>[^"]*+)")(?!\S)[ \t]*'
+    r'(?<!\S)(?:(?P<key>lang|language|path|file|repo|symbol):(?P<value>"[^"]*+"|[^\s"]++)|"(?P<quoted>[^"]*+)")'
+    r"(?!\S)[ \t]*+"
 )
 
 # What the index calls a language by another name that people write. A name that it has itself is not listed.

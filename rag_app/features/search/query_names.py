@@ -22,13 +22,14 @@ _JOINED = re.compile(r"::|#|->|\?\.|\\")
 _CAMEL = re.compile(r"[a-z][a-z0-9]*[A-Z]|[A-Z][a-z0-9]+[A-Z]|[A-Z]{2,}[a-z]{2}")
 
 # Words of prose that are written like names.
-_PROSE = frozenset(
-    "javascript typescript coffeescript github gitlab bitbucket graphql postgresql mysql sqlite nosql oauth youtube "
-    "linkedin openapi fastapi numpy scipy pytorch tensorflow macos ios ipados nodejs devops websocket websockets vscode "
-    "phpunit junit rabbitmq mongodb dynamodb openssl openssh wifi grpc ipv4 ipv6 e.g i.e a.m p.m e.g. etc and/or "
-    "asp.net vb.net socket.io node.js vue.js next.js d3.js webassembly llamaindex langchain restful latex".split()
+_PROSE_WORDS = (
+    "javascript typescript coffeescript github gitlab bitbucket graphql postgresql mysql sqlite nosql oauth "
+    "youtube linkedin openapi fastapi numpy scipy pytorch tensorflow macos ios ipados nodejs devops websocket "
+    "websockets vscode phpunit junit rabbitmq mongodb dynamodb openssl openssh wifi grpc ipv4 ipv6 e.g i.e a.m p.m "
+    "e.g. etc and/or asp.net vb.net socket.io node.js vue.js next.js d3.js webassembly llamaindex langchain "
+    "restful latex"
 )
-_DOMAINS = frozenset("com org net io dev edu gov".split())
+_DOMAINS_WORDS = "com org net io dev edu gov"
 
 _KINDS: dict[str, str] = {
     word: kind
@@ -54,21 +55,22 @@ _KINDS: dict[str, str] = {
 _KIND = "|".join(sorted(_KINDS, key=len, reverse=True))
 
 # Ordinary words beside a kind word, which are not called so: "class hierarchy", "helper function".
-_ORDINARY = frozenset(
-    "a an the this that these those which what where when who how why is are was does do of in on at to for from with "
-    "and or not no by as it its if all any each every some other another same new old first last main own such into "
-    "call calls called calling name names named resolution definition definitions declaration hierarchy check checks "
-    "checking checker inference system method methods function functions class classes variable variables attribute "
-    "attributes argument arguments parameter parameters body signature signatures decorator decorators pointer pointers "
-    "wrapper wrappers based level scope object objects instance instances type types value values hint hints annotation "
-    "annotations conversion conversions cast casting coercion error errors safety alias aliases base abstract generic "
-    "helper utility callback static public private protected virtual override anonymous inline async asynchronous entry "
-    "point inner nested outer lambda arrow pure higher hash factory default custom magic special instance data return "
-    "returns global local environment member inheritance composition overloading overriding dispatch lookup loader "
-    "diagram component components property properties library path paths file files list import imports exports "
-    "template templates literal literals guard guards parameterized test tests key keys map unknown given specific "
-    "content mime media field fields primitive native builtin built-in interface implementation implementations "
-    "handler handlers statement block expression wide user config configuration settings state event system".split()
+_ORDINARY_WORDS = (
+    "a an the this that these those which what where when who how why is are was does do of in on at to for from "
+    "with and or not no by as it its if all any each every some other another same new old first last main own "
+    "such into call calls called calling name names named resolution definition definitions declaration hierarchy "
+    "check checks checking checker inference system method methods function functions class classes variable "
+    "variables attribute attributes argument arguments parameter parameters body signature signatures decorator "
+    "decorators pointer pointers wrapper wrappers based level scope object objects instance instances type types "
+    "value values hint hints annotation annotations conversion conversions cast casting coercion error errors "
+    "safety alias aliases base abstract generic helper utility callback static public private protected virtual "
+    "override anonymous inline async asynchronous entry point inner nested outer lambda arrow pure higher hash "
+    "factory default custom magic special instance data return returns global local environment member inheritance "
+    "composition overloading overriding dispatch lookup loader diagram component components property properties "
+    "library path paths file files list import imports exports template templates literal literals guard guards "
+    "parameterized test tests key keys map unknown given specific content mime media field fields primitive native "
+    "builtin built-in interface implementation implementations handler handlers statement block expression wide "
+    "user config configuration settings state event system"
 )
 
 _NAME = r"`?(?P<name>[&*@$~]?[^\W\d][\w.:#$>~-]{0,199}?[?!]?(?:\(\))?)`?"
@@ -93,6 +95,12 @@ _BESIDE = re.compile(
 
 # No question is about more; a traceback or a page of code names hundreds.
 MAX_NAMES = 32
+
+_PROSE = frozenset(_PROSE_WORDS.split())
+_DOMAINS = frozenset(_DOMAINS_WORDS.split())
+_ORDINARY = frozenset(_ORDINARY_WORDS.split())
+_QUESTIONS = frozenset(_QUESTIONS_WORDS.split())
+_KEYWORDS = frozenset(_KEYWORDS_WORDS.split())
 
 
 def dotted(name: str) -> str:
@@ -126,9 +134,9 @@ def one_name(text: str) -> tuple[str, str]:
     written = match["name"] or match["name2"] or match["name3"]
     kind = _KINDS.get((match["kind"] or match["kind2"] or "").lower(), "")
     name, owner = dotted(written), match["owner"]
-    if not name or name in _KINDS or (not _is_name(written) and f"`{written}`" not in text):
-        if not kind or name in _ORDINARY or not name:
-            return "", ""
+    is_sure = _is_name(written) or f"`{written}`" in text
+    if not name or (not is_sure and (not kind or name in _ORDINARY)):
+        return "", ""
     if owner is not None:
         # "function foo in pool.py" has a path there, and "method of hashing" nothing.
         if dotted(owner) in _ORDINARY or not dotted(owner) or re.search(r"\.[a-z]{1,4}$", owner):
@@ -190,10 +198,10 @@ def _is_name(written: str) -> bool:
     return bool(_CAMEL.match(written))
 
 
-_QUESTIONS = frozenset("what where when who how why which".split())
+_QUESTIONS_WORDS = "what where when who how why which"
 
 # Words of languages that stand before a bracket.
-_KEYWORDS = frozenset(
-    "if for while switch return catch function func fn def and or not in is new await typeof sizeof elif with match "
-    "except lambda print super".split()
+_KEYWORDS_WORDS = (
+    "if for while switch return catch function func fn def and or not in is new await typeof sizeof elif with "
+    "match except lambda print super"
 )

@@ -31,22 +31,28 @@ _SEGMENT = re.compile(r"[\w@$+~.\-\[\]{}*]+")
 _AFTER = re.compile(rf"{_LINE}$".replace("?+$", "$"))
 
 # Products that are called like files, and members that are.
-_NO_FILES = frozenset(
-    "node.js vue.js next.js nuxt.js three.js d3.js express.js react.js angular.js backbone.js ember.js chart.js alpine.js "
-    "response.json request.json res.json resp.json req.json r.json self.json this.json self.lock this.lock self.env "
-    "process.env self.conf app.conf self.sum np.sum self.css self.html self.c self.h self.r self.mod os.env".split()
+_NO_FILES_WORDS = (
+    "node.js vue.js next.js nuxt.js three.js d3.js express.js react.js angular.js backbone.js ember.js chart.js "
+    "alpine.js response.json request.json res.json resp.json req.json r.json self.json this.json self.lock "
+    "this.lock self.env process.env self.conf app.conf self.sum np.sum self.css self.html self.c self.h self.r "
+    "self.mod os.env"
 )
 
 # Two words with a slash between them that are no folder.
-_NO_FOLDERS = frozenset(
-    "and/or i/o tcp/ip client/server read/write input/output on/off true/false yes/no either/or he/she his/her r/w n/a "
-    "a/b get/set push/pull open/close request/response key/value start/stop if/else try/catch try/except w/o "
-    "encode/decode add/remove up/down left/right html/css async/await http/https udp/tcp".split()
+_NO_FOLDERS_WORDS = (
+    "and/or i/o tcp/ip client/server read/write input/output on/off true/false yes/no either/or he/she his/her r/w "
+    "n/a a/b get/set push/pull open/close request/response key/value start/stop if/else try/catch try/except w/o "
+    "encode/decode add/remove up/down left/right html/css async/await http/https udp/tcp"
 )
-_FOLDERS = frozenset(
-    "src lib libs test tests spec specs docs doc app apps pkg cmd internal examples example include packages api core "
-    "utils util tools scripts bin config configs build dist vendor web server client components crates modules".split()
+_FOLDERS_WORDS = (
+    "src lib libs test tests spec specs docs doc app apps pkg cmd internal examples example include packages api "
+    "core utils util tools scripts bin config configs build dist vendor web server client components crates "
+    "modules"
 )
+
+_NO_FILES = frozenset(_NO_FILES_WORDS.split())
+_NO_FOLDERS = frozenset(_NO_FOLDERS_WORDS.split())
+_FOLDERS = frozenset(_FOLDERS_WORDS.split())
 
 
 def cleaned(path: str) -> str:
