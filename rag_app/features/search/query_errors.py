@@ -92,7 +92,8 @@ _SAYS = re.compile(
     r"\b(?:is )?out of (?:range|bounds)\b.*[\d'\"]|\bno such file or directory|\bcannot (?:be|read|find|import|borrow|"
     r"assign|use|convert|open)\b.*['\"`:]|\bnot found: |\bexpected .{1,80}\bgot\b|\bvalue of type\b.*\bcannot\b|"
     r"\bmust be (?:str|int|an?|of|one|greater|less|positive|set|called)\b|\bmay not be (?:null|empty)\b|"
-    r"\balready (?:exists|in use)\b.*['\"`:]|\bexit(?:ed with)? (?:status|code) \d|\bhas been blocked by\b|\bdid not match any\b",
+    r"\balready (?:exists|in use)\b.*['\"`:]|\bexit(?:ed with)? (?:status|code) \d|\bhas been blocked by\b|"
+    r"\bdid not match any\b",
     re.IGNORECASE,
 )
 

@@ -96,6 +96,14 @@ _BESIDE = re.compile(
 # No question is about more; a traceback or a page of code names hundreds.
 MAX_NAMES = 32
 
+_QUESTIONS_WORDS = "what where when who how why which"
+
+# Words of languages that stand before a bracket.
+_KEYWORDS_WORDS = (
+    "if for while switch return catch function func fn def and or not in is new await typeof sizeof elif with "
+    "match except lambda print super"
+)
+
 _PROSE = frozenset(_PROSE_WORDS.split())
 _DOMAINS = frozenset(_DOMAINS_WORDS.split())
 _ORDINARY = frozenset(_ORDINARY_WORDS.split())
@@ -196,12 +204,3 @@ def _is_name(written: str) -> bool:
         parts = lower.strip(".").split(".")
         return parts[-1] not in _DOMAINS and max(map(len, parts)) > 1
     return bool(_CAMEL.match(written))
-
-
-_QUESTIONS_WORDS = "what where when who how why which"
-
-# Words of languages that stand before a bracket.
-_KEYWORDS_WORDS = (
-    "if for while switch return catch function func fn def and or not in is new await typeof sizeof elif with "
-    "match except lambda print super"
-)
