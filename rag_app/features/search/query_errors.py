@@ -50,7 +50,8 @@ _STRUCTURED = re.compile(r'\blevel=\w+|"level(?:name)?"\s?:\s?"')
 _FRAME = re.compile(
     r'Traceback \(most recent call last\)|File "[^"\n]{1,300}", line \d+|\bat [^\s()]{1,200} ?\([^()\n]{1,300}:\d+\)'
     r"|^\s*at [\w.$<>]{1,200}\([^()\n]{0,200}\)|\bat [^\s()]{1,300}:\d+:\d+|^goroutine \d+ \["
-    r"|^\s*from \S{1,200}:\d+:in |stack backtrace:|Stack trace:|^#\d+ +(?:0x|/|\S+\(\d+\))|\S+:\d+:in [`']|^\s*at [^\n]{1,200} in \S+:line \d+",
+    r"|^\s*from \S{1,200}:\d+:in |stack backtrace:|Stack trace:|^#\d+ +(?:0x|/|\S+\(\d+\))|\S+:\d+:in [`']"
+    r"|^\s*at [^\n]{1,200} in \S+:line \d+",
     re.MULTILINE,
 )
 

@@ -12,7 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from rag_app.clients.embedding import Embedder
 from rag_app.core.bm25 import highest_score, query_vector, term_weights
 from rag_app.core.metrics import RagMetrics
-from rag_app.core.models import Asked, Chunk, Hit, Scope, SearchQuery, SearchResult, SparseVector
+from rag_app.core.models import Asked, Chunk, Filters, Hit, Scope, SearchQuery, SearchResult, SparseVector
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import query_term_ids
 from rag_app.core.wire import checked_text
@@ -26,13 +26,16 @@ from rag_app.features.search.paths import classes_asked, path_weight
 from rag_app.features.search.query import (
     PathFilter,
     checked_limit,
+    joined,
     path_filter,
     selection_of,
     symbol_asked,
+    within,
 )
 from rag_app.features.search.ranking import Ranked
 from rag_app.features.search.relevance import coverage
 from rag_app.features.search.shown import shown
+from rag_app.features.search.understanding import Understood, understood
 from rag_app.features.search.weights import Weights
 from service_kit.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Upstream
 
@@ -49,6 +52,8 @@ class _Run:
 
     text: str
     ranking: Weights
+    read: Understood
+    filters: Filters | None  # the request's and the query's own; None where nothing can satisfy both
     states: Sequence[RefState] = ()
     weights: Mapping[int, float] = field(default_factory=dict)
     dense: tuple[float, ...] | None = None
@@ -97,7 +102,10 @@ class CodeRetriever(BaseRetriever):
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         checked_limit(self._query, self._settings)
         text = checked_text("query", query_bundle.query_str, self._settings.max_query_chars)
-        run = _Run(text, Weights().overridden(self._query.ranking))
+        read = understood(text)
+        run = _Run(
+            read.text, Weights().overridden(self._query.ranking), read, joined(self._query.filters, read.filters)
+        )
         with self._metrics.search(self._query.mode), run.stage("total"):
             hits = await self._search(run)
         self._metrics.searched(self._query.mode, run.took_ms, run.degraded)
@@ -105,15 +113,18 @@ class CodeRetriever(BaseRetriever):
         return [NodeWithScore(node=_node(hit), score=hit.score) for hit in hits]
 
     async def _search(self, run: _Run) -> list[Hit]:
-        paths = path_filter(self._query.filters.paths)
+        paths = within(path_filter(self._query.filters.paths), path_filter(run.read.filters.paths))
         with run.stage("manifest"):
-            run.states, is_whole = await self._source.states(self._scope, self._query.ref)
-            if self._query.ref is not None and self._scope and not run.states:
+            scope = await self._source.narrowed(self._scope, run.read.filters.repositories)
+            run.states, is_whole = await self._source.states(scope, self._query.ref)
+            if self._query.ref is not None and scope and not run.states:
                 raise NotFound(
                     f"no repository in scope has the ref {self._query.ref!r}; GET /v1/repositories lists them"
                 )
+            if run.filters is None or paths is None or not run.states:
+                return []
             matching = await self._source.matching_paths(run.states, paths)
-        selection = selection_of(self._query.filters, run.states, paths, matching) if run.states else None
+        selection = selection_of(run.filters, run.states, paths, matching)
         if selection is None:
             return []
         selection = replace(selection, is_whole=is_whole)
@@ -130,7 +141,7 @@ class CodeRetriever(BaseRetriever):
     def _asked(self, run: _Run) -> Asked:
         origin = "request" if self._query.ranking else "default"
         kind = "symbol" if symbol_asked(run.text) else "words"
-        return Asked(kind, run.text, self._query.filters, run.ranking.named(), origin)
+        return Asked(kind, run.text, run.filters or self._query.filters, run.ranking.named(), origin)
 
     async def _by_name(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
         name = symbol_asked(run.text) or run.text.lower()
@@ -162,7 +173,7 @@ class CodeRetriever(BaseRetriever):
 
     def _weighted(self, run: _Run, ranked: Sequence[Ranked]) -> list[Ranked]:
         # Who names paths has said which files matter.
-        if self._query.filters.paths:
+        if run.filters is not None and run.filters.paths:
             return list(ranked)
         asked = classes_asked(run.text)
         return ranking.weighted(ranked, lambda chunk: path_weight(chunk.span.path, asked, run.ranking), "path_weight")
