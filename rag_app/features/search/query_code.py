@@ -11,9 +11,19 @@ _DECLARES = re.compile(
 )
 _DECLARED = {"def": "function", "func": "function", "fn": "function", "fun": "function", "impl": "class"}
 
+# What is code whatever else is there.
+_CERTAIN = re.compile(
+    r"^\s*(?:from\s+[\w.]+\s+import\s|import\s+(?:static\s+)?(?:[\w.*]+(?:\s+as\s+\w+|;)|[{*].*\sfrom\s|[\w]+\s+from\s+['\"]|"
+    r"['\"(])|#include\s*[<\"]|using\s+[\w.]+;|SELECT\s.{1,200}?\sFROM\s|INSERT\s+INTO\s|CREATE\s+TABLE\s)"
+    r"|^\s*(?:async\s+)?(?:for|if|while|with|elif|except|class|def)\b[^?\n]*[(.=_<>\[][^?\n]*:\s*(?:$|return\b|raise\b|break$|"
+    r"continue$|pass$)"
+    r"|^[\w.$:>@-]+\([^()\n]*(?:\([^()\n]*\)[^()\n]*){0,9}\);?$",
+    re.MULTILINE,
+)
+
 # Signs of code, each worth two where prose never has it, one where it seldom does.
 _STRONG = re.compile(
-    r"[;{}]\s*$|^\s*[#@]\w+\s*[(<\"]|[^=!<>]==[^=]|!=|=>|->|:=|&&|\|\||\+=|-=|\+\+|::<|</\w+>|<\w+\s[\w-]+=|/>|"
+    r"[;{}]\s*$|^\s*[#@]\w+\s*[(<\"]|[^=!<>]==[^=]|!=|=>|->|:=|&&|\|\||\+=|-=|\+\+[;)\w]|\bdo\s\|\w|::<|</\w+>|<\w+\s[\w-]+=|/>|"
     r"^\s*(?:from\s+[\w.]+\s+import|import\s+[\w.{*\"']+(?:\s+as\s+\w+|;|\s+from)?|#include|using\s+[\w.]+;|package\s+"
     r"[\w.]+;?|require\b|SELECT\s.{1,200}\sFROM|INSERT\s+INTO|UPDATE\s.{1,100}\sSET|CREATE\s+TABLE|let\s+\w|var\s+\w+|"
     r"const\s+\w+|val\s+\w+\s*[:=]|return\s+[\w\"'(\[{]+\s*[.(;\[]|raise\s+\w+\(|throw\s+new\b|yield\s+\w+|"
@@ -27,7 +37,7 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 
 # Words that make sentences.
 _SENTENCE_WORDS = (
-    "the a an is are was of to how what where when which who why does do did and that this it from with on we i "
+    "the a an is are was of to how what where when which who why does did and that this it from with on we i "
     "you can should my there be by called used"
 )
 
@@ -36,6 +46,8 @@ _SENTENCE = frozenset(_SENTENCE_WORDS.split())
 
 def is_code(text: str) -> bool:
     """Whether a text is written in a programming language rather than about one."""
+    if _CERTAIN.search(text):
+        return True
     strong, weak = len(_STRONG.findall(text)), len(_WEAK.findall(text))
     if _DECLARES.search(text):
         strong += 1

@@ -4,7 +4,7 @@ import re
 
 # Names that errors have, with what languages write before them: requests.exceptions.ConnectionError, Errno::ENOENT.
 _ERROR = (
-    r"(?:Errno::E[A-Z]+|[A-Za-z_][\w.$:\\]{0,200}?(?:Error|Exception|Warning|Fault|Failure|Panic|Interrupt|Exit"
+    r"(?<![\w.$:\\])(?:Errno::E[A-Z]+|(?:[A-Za-z_][\w.$:\\]{0,200}?)?(?:Error|Exception|Warning|Fault|Failure|Panic|Interrupt|Exit"
     r"|Iteration|Timeout|NotFound|DoesNotExist)\d?|E[A-Z]{4,}(?=:))"
 )
 _RAISED = re.compile(rf"{_ERROR}(?:\s?\[\w+\]|\s?\(0x[0-9A-Fa-f]+\))?: ?")
@@ -12,7 +12,7 @@ _RAISED = re.compile(rf"{_ERROR}(?:\s?\[\w+\]|\s?\(0x[0-9A-Fa-f]+\))?: ?")
 # Prefixes after which nothing but a message comes.
 _PREFIX = re.compile(
     r"""
-    \[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|\s?[+-]\d\d:?\d\d)?\]?:?   # ISO time
+    (?P<log>\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|\s?[+-]\d\d:?\d\d)?\]?:?   # ISO time
     | [A-Z][a-z]{2}\s[ \d]\d\s\d\d:\d\d:\d\d\s[\w.-]+\s(?=[\w./-]+(?:\[\d+\])?:)              # syslog
     | \[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]?(?=\s)
     | \[\s*\d+\.\d+\](?=\s)                                                                   # the kernel's
@@ -20,7 +20,7 @@ _PREFIX = re.compile(
     | \[\d\d/[A-Z][a-z]{2}/\d{4}[:\s][^\]\n]{5,30}\] | \[[A-Z][a-z]{2}\s[A-Z][a-z]{2}\s[^\]\n]{5,40}\]
     | \[(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|FATAL|CRITICAL|SEVERE|PANIC)\]:?
     | \[(?:trace|debug|info|notice|warn|warning|error|fatal|critical)\]:?
-    | (?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|FATAL|CRITICAL|SEVERE|PANIC)(?::[\w.]{1,80})?:
+    | (?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|FATAL|CRITICAL|SEVERE|PANIC)(?::[\w.]{1,80})?:)
     | (?:[Pp]HP\s)?(?:[Ff]atal|[Cc]ompile|[Pp]arse|[Ii]nternal\s[Cc]ompiler|[Cc]atchable\sfatal)\s[Ee]rror:
     | PHP\s(?:Warning|Notice|Deprecated):
     | (?:error|fatal|panic|warning|npm\sERR!|E)\s?(?:\[[A-Z]?\d+\]|[A-Z]{1,4}\d+)?:(?=\s)
@@ -64,7 +64,7 @@ _BEHIND = re.compile(
 _TAIL = re.compile(r"\s\((?:[A-Z]\w*(?:Error|Exception)|[A-Z]\d+|\w+-\w+[\w-]*)\)$|\s\[-W[\w=+-]+\]$|\s\[E?\d+\]$")
 
 _ASKS = re.compile(
-    r"(?:why|how|what|where|when|which|who|is|are|does|do|can|could you|should|show|find|explain|handle|fix|list|add"
+    r"(?:why|how|what|where|when|which|who|is|are|does|do|can|could you|should|show|find|explain|handle|fix|list(?! index)|add"
     r"|implement|write|raise|return|throw|code|test|the|function|method|class|if)\b",
     re.IGNORECASE,
 )
@@ -137,18 +137,22 @@ def _raised_in(text: str) -> str:
         last = raised[-1] if "Traceback (most" in text else raised[0]
         return text[last.end() :].split("\n", 1)[0]
     lines = [line.strip() for line in text.split("\n") if line.strip() and not _FRAME.search(line)]
+    message, is_sure = _without_prefixes(text.split("\n", 1)[0])
+    if is_sure and message:
+        return message
     if not lines:
         return _FRAME.sub("", text).strip(" :,\n")
-    message, _ = _without_prefixes(lines[0])
-    return message or (lines[1] if len(lines) > 1 else "")
+    return _without_prefixes(lines[0])[0] or (lines[1] if len(lines) > 1 else "")
 
 
 def _without_prefixes(line: str) -> tuple[str, bool]:
     """A line without what stands before its message, and whether that alone shows that it is one."""
-    text, is_sure = line.strip(), False
+    text, is_sure, is_log = line.strip(), False, False
     for _ in range(12):  # as many as a line has, and a bound
-        match = _PREFIX.match(text) or _RAISED.match(text) or _LEVEL.match(text)
-        if match is None and is_sure:
+        prefix = _PREFIX.match(text)
+        match = prefix or _RAISED.match(text) or _LEVEL.match(text)
+        is_log = is_log or (match is not None and (prefix is None or prefix["log"] is not None))
+        if match is None and is_log:
             match = _BETWEEN.match(text)
         if match is None or not match[0]:
             break

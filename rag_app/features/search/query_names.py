@@ -3,13 +3,11 @@
 import re
 
 # What joins the parts of a name: a.b, A::b, A#b, $a->b, a?.b, A\b.
-_JOINT = r"(?:\.|::|\#|->|\?\.|\\)"
+_JOINT = r"(?:\.|::|\#|->|\?\.|\\|\$)"
 
-# One name, with what languages write around it: $this->foo, &Foo::bar, @cached, .close, ~Pool, Vec<u8>, close().
-_ONE = re.compile(
-    rf"[&*@]?(?:\.|::|\\|~)?[$@]?[^\W\d]\w*(?:<[\w\s,.:<>&?*]{{0,80}}>)?"
-    rf"(?:{_JOINT}[~$@]?[^\W\d][\w]*(?:<[\w\s,.:<>&?*]{{0,80}}>)?){{0,20}}[?!]?(?:\(\))?"
-)
+# One name, with what languages write around it: $this->foo, &Foo::bar, @cached, .close, ~Pool, close().
+_ONE = re.compile(rf"[&*@]?(?:\.|::|\\|~)?[$@]?[^\W\d]\w*+(?:{_JOINT}[~$@]?[^\W\d]\w*+)*+[?!]?(?:\(\))?")
+_GENERIC = re.compile(r"(?<=\w)(?:::)?<[^<>\n]*>")
 # (*Pool).Close of Go.
 _RECEIVER = re.compile(r"\(\*?([^\W\d]\w*)\)(?=\.)")
 _ITSELF = re.compile(r"^(?:self|this|cls|static|parent|super)\.(?=.)")
@@ -18,7 +16,7 @@ _ITSELF = re.compile(r"^(?:self|this|cls|static|parent|super)\.(?=.)")
 _CANDIDATE = re.compile(
     rf"`([^`\n]{{1,200}})`|(?<![\w$@])(?:[$@]?[A-Za-z_]\w*+(?:{_JOINT}[$~]?[A-Za-z_]\w*+)*+)(?:\(\)|(?=\())?+", re.ASCII
 )
-_JOINED = re.compile(r"::|#|->|\?\.|\\")
+_JOINED = re.compile(r"::|#|->|\?\.|\\|(?<=\w)\$")
 _CAMEL = re.compile(r"[a-z][a-z0-9]*[A-Z]|[A-Z][a-z0-9]+[A-Z]|[A-Z]{2,}[a-z]{2}")
 
 # Words of prose that are written like names.
@@ -43,7 +41,7 @@ _KINDS: dict[str, str] = {
         "method": "method constructor destructor 메서드 메소드",
         "type": "type typedef alias 타입",
         "constant": "constant const 상수",
-        "variable": "variable var global setting 변수",
+        "variable": "variable var 변수",
         "property": "property attribute field member getter setter 속성 필드",
         "module": "module package namespace 모듈 패키지",
         "macro": "macro 매크로",
@@ -52,6 +50,7 @@ _KINDS: dict[str, str] = {
     }.items()
     for word in words.split()
 }
+_DECLARING = frozenset({"def", "fn", "fun"})
 _KIND = "|".join(sorted(_KINDS, key=len, reverse=True))
 
 # Ordinary words beside a kind word, which are not called so: "class hierarchy", "helper function".
@@ -87,10 +86,17 @@ _SHORT = re.compile(
     rf"{_OWNER}(?:\s+(?:is\s+)?(?:defined|declared|implemented))?\s*\??",
     re.IGNORECASE,
 )
-# A kind word beside a name, anywhere.
-_BESIDE = re.compile(
+# A kind word before or behind a name, anywhere. Korean glues endings to it.
+_HAS_KIND = re.compile(rf"(?<![^\W_])(?:{_KIND})(?![A-Za-z0-9_])")
+_BEHIND = re.compile(
     rf"(?<!\w)(?P<kind>{_KIND})\s+(?:(?P<said>named|called)\s+)?`?(?P<name>[$@]?[A-Za-z_][\w.:#]{{0,199}})"
-    rf"|(?<![\w.])(?P<name2>[A-Za-z_]\w{{0,199}})(?:\(\))?`?\s(?P<kind2>{_KIND})(?!\w)",
+)
+_BEFORE = re.compile(
+    rf"(?<![\w.])(?P<name>[A-Za-z_]\w{{0,199}}+)(?:\(\))?`?(?P<said>)\s(?P<kind>{_KIND})(?![A-Za-z0-9_])", re.ASCII
+)
+# Pool 클래스의 close 메서드
+_KOREAN_METHOD = re.compile(
+    r"([A-Za-z_]\w*) (?:클래스|구조체|인터페이스)의 ([A-Za-z_]\w*)(?:\(\))? (?:메서드|메소드|함수)", re.ASCII
 )
 
 # No question is about more; a traceback or a page of code names hundreds.
@@ -117,10 +123,10 @@ def dotted(name: str) -> str:
     `$this->close()`, `self.close` and `.close` are "close", `std::vector<int>` "std.vector", `(*Pool).Close`
     "pool.close".
     """
-    text = _RECEIVER.sub(r"\1", name.strip().strip("`"))
+    text = _RECEIVER.sub(r"\1", _plain(name.strip().strip("`")))
     if len(text) > 500 or not _ONE.fullmatch(text):
         return ""
-    text = re.sub(r"<.*>", "", text).removesuffix("()").rstrip("!")
+    text = text.removesuffix("()").rstrip("!")
     text = re.sub(r"[&*@$~]", "", _JOINED.sub(".", text)).strip(".")
     return _ITSELF.sub("", text.lower())
 
@@ -131,18 +137,26 @@ def one_name(text: str) -> tuple[str, str]:
     "close", "Pool#close", "class Pool", "the close method of Pool" (pool.close), "where is parse_args defined". A name
     that is an ordinary word has to stand alone or beside its kind.
     """
-    if not any(char.isspace() for char in text):
-        name = dotted(text)
+    plain = _plain(text)
+    if not any(char.isspace() for char in plain):
+        name = dotted(plain)
         return ("", "") if name in _QUESTIONS else (name, "")
     if len(text) > 300:
         return "", ""
+    korean = None if text.isascii() else _KOREAN_METHOD.fullmatch(text)
+    if korean is not None:
+        return f"{dotted(korean[1])}.{dotted(korean[2])}", "method"
     match = _SHORT.fullmatch(text)
     if match is None:
         return "", ""
     written = match["name"] or match["name2"] or match["name3"]
     kind = _KINDS.get((match["kind"] or match["kind2"] or "").lower(), "")
     name, owner = dotted(written), match["owner"]
-    is_sure = _is_name(written) or f"`{written}`" in text
+    # A word of prose is a name behind a keyword, and with a capital behind a kind: "fn main", "type Handler".
+    is_behind = match["name"] is not None and (
+        match["kind"] in _DECLARING or written[:1].isupper() > text[:1].isupper()
+    )
+    is_sure = _is_name(written) or f"`{written}`" in text or (is_behind and bool(kind))
     if not name or (not is_sure and (not kind or name in _ORDINARY)):
         return "", ""
     if owner is not None:
@@ -182,13 +196,25 @@ def kind_in(text: str) -> tuple[str, str]:
 
     ("", "") where there is none.
     """
-    for match in _BESIDE.finditer(text):
-        written = (match["name"] or match["name2"]).rstrip(".:#")
-        name = dotted(written)
-        is_sure = _is_name(written) or match["said"] or (written[:1].isupper() and written[1:2].islower())
-        if name and is_sure and name not in _ORDINARY and name not in _KINDS and name not in _PROSE:
-            return name, _KINDS[match["kind"] or match["kind2"]]
+    if not _HAS_KIND.search(text):
+        return "", ""
+    for pattern in (_BEHIND, _BEFORE):
+        for match in pattern.finditer(text):
+            written = match["name"].rstrip(".:#")
+            name = dotted(written)
+            is_sure = _is_name(written) or match["said"] or (written[:1].isupper() and written[1:2].islower())
+            if name and is_sure and name not in _ORDINARY and name not in _KINDS and name not in _PROSE:
+                return name, _KINDS[match["kind"]]
     return "", ""
+
+
+def _plain(name: str) -> str:
+    """A name without its types: Map<string, List<int>> is Map."""
+    if "<" not in name:
+        return name
+    for _ in range(4):  # as deep as anybody types
+        name = _GENERIC.sub("", name)
+    return name
 
 
 def _is_name(written: str) -> bool:

@@ -16,11 +16,6 @@ _NAMED = (
     r"|CHANGELOG|\.(?:gitignore|dockerignore|editorconfig|eslintrc|prettierrc|npmrc|bashrc|env|babelrc)(?:\.\w{1,9})?"
 )
 
-# :12, :12:5, #L12, #L12-L20, (12), (12,5) and the pytest way to a test behind a path.
-_LINE = r"(?::\d{1,7}(?:[:-]\d{1,7})?|\#L\d{1,7}(?:-L?\d{1,7})?|\(\d{1,7}(?:,\s?\d{1,7})?\))?+"
-
-_FOLDER = r"[\w@$+~.\-\[\]{}()]"
-
 # A run of what paths are written with; what it is, is decided by looking at the whole of it.
 _RUN = re.compile(
     r"(?<![\w/\\.@~$-])(?:[A-Za-z]:[\\/])?+[\w@$+~.\-/\\\[\]{}*]++(?:\#L\d++(?:-L?\d++)?|:\d++(?::\d++)?)?+"
@@ -28,7 +23,6 @@ _RUN = re.compile(
 
 _FILE = re.compile(rf"(?:[\w@$+~.\-\[\]]*[\w\]]\.(?:{_SUFFIX})|(?:{_NAMED}))", re.ASCII)
 _SEGMENT = re.compile(r"[\w@$+~.\-\[\]{}*]+")
-_AFTER = re.compile(rf"{_LINE}$".replace("?+$", "$"))
 
 # Products that are called like files, and members that are.
 _NO_FILES_WORDS = (
@@ -63,6 +57,7 @@ def cleaned(path: str) -> str:
 
 def one_path(text: str) -> str:
     """The path, as paths are kept, where a text is one and nothing else; else ""."""
+    text = text.strip("`")
     match = _RUN.match(text)
     if match is None or len(text) > 1_000:
         return ""
@@ -81,6 +76,9 @@ def paths_in(text: str) -> tuple[str, ...]:
     found = (_path(run[0].rstrip("."), is_alone=False) for run in _RUN.finditer(text))
     return tuple(dict.fromkeys(path for path in found if path))[:_MAX_PATHS]
 
+
+# http://x/y.html is no file of the repository.
+ADDRESS = re.compile(r"(?<!\w)\w++://\S*+")
 
 # A traceback names a few files; what names more is a listing.
 _MAX_PATHS = 32

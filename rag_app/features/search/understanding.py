@@ -13,7 +13,7 @@ from rag_app.features.search.query_code import declared, is_code
 from rag_app.features.search.query_errors import message_of
 from rag_app.features.search.query_filters import split_filters, words_of
 from rag_app.features.search.query_names import MAX_NAMES, kind_in, names_in, one_name
-from rag_app.features.search.query_paths import one_path, paths_in
+from rag_app.features.search.query_paths import ADDRESS, one_path, paths_in
 
 # What is looked at of a long text: its beginning says what it is, and the end of a traceback what was raised.
 _HEAD_CHARS = 3_000
@@ -97,9 +97,10 @@ def _read(text: str) -> tuple[QueryKind, tuple[str, ...], str, tuple[str, ...], 
     name, wanted = one_name(text)
     if name:
         return QueryKind.SYMBOL, (name,), wanted, (), ""
-    paths = paths_in(text)
-    files = {path.rpartition("/")[2].lower() for path in paths}
-    names = tuple(name for name in names_in(text) if name not in files)
+    spoken = ADDRESS.sub(" ", text) if "://" in text else text
+    paths = paths_in(spoken)
+    files = {name for path in paths for name in (path.rpartition("/")[2].lower(), path.replace("/", ".").lower())}
+    names = tuple(name for name in names_in(spoken) if name not in files)
     message = message_of(text)
     if message is not None:
         return QueryKind.ERROR, names, "", paths, message
