@@ -49,23 +49,24 @@ _STRUCTURED = re.compile(r'\blevel=\w+|"level(?:name)?"\s?:\s?"')
 # A line of a stack.
 _FRAME = re.compile(
     r'Traceback \(most recent call last\)|File "[^"\n]{1,300}", line \d+|\bat [^\s()]{1,200} ?\([^()\n]{1,300}:\d+\)'
-    r"|^\s*at [\w.$<>]{1,200}\([^()\n]{0,200}\)|\bat [^\s()]{1,300}:\d+:\d+|^goroutine \d+ \["
-    r"|^\s*from \S{1,200}:\d+:in |stack backtrace:|Stack trace:|^#\d+ +(?:0x|/|\S+\(\d+\))|\S+:\d+:in [`']"
-    r"|^\s*at [^\n]{1,200} in \S+:line \d+",
+    r"|^[ \t]*at [\w.$<>]{1,200}\([^()\n]{0,200}\)|\bat [^\s()]{1,300}:\d+:\d+|^goroutine \d+ \["
+    r"|^[ \t]*from \S{1,200}:\d+:in |stack backtrace:|Stack trace:|^#\d+ +(?:0x|/|\S+\(\d+\))"
+    r"|(?<!\S)\S{1,300}:\d+:in [`']"
+    r"|^[ \t]*at [^\n]{1,200} in \S+:line \d+",
     re.MULTILINE,
 )
 
 # What stands behind a message.
 _BEHIND = re.compile(
-    r"(?:\s+at\s+\S{1,200}\s?\(\S{1,300}:\d+\)|\s+at\s+[\w.$<>]{1,200}\(|\s+at\s\S{1,300}:\d+(?::\d+)?|\s+in\s\S{1,300}(?::\d+|\son\sline\s\d+)"
-    r"|,\s\S{1,300}:\d+:\d+|\s+Stack trace:|\s+goroutine\s\d+\s\[).*$",
+    r"(?:\s(?:at\s+\S{1,200}\s?\(\S{1,300}:\d+\)|at\s+[\w.$<>]{1,200}\(|at\s\S{1,300}:\d+(?::\d+)?"
+    r"|in\s\S{1,300}(?::\d+|\son\sline\s\d+)|Stack trace:|goroutine\s\d+\s\[)|,\s\S{1,300}:\d+:\d+).*$",
     re.DOTALL,
 )
 _TAIL = re.compile(r"\s\((?:[A-Z]\w*(?:Error|Exception)|[A-Z]\d+|\w+-\w+[\w-]*)\)$|\s\[-W[\w=+-]+\]$|\s\[E?\d+\]$")
 
 _ASKS = re.compile(
-    r"(?:why|how|what|where|when|which|who|is|are|does|do|can|could you|should|show|find|explain|handle|fix|list(?! index)|add"
-    r"|implement|write|raise|return|throw|code|test|the|function|method|class|if)\b",
+    r"(?:why|how|what|where|when|which|who|is|are|does|do|can|could you|should|show|find|explain|handle|fix"
+    r"|list(?! index)|add|implement|write|raise|return|throw|code|test|the|function|method|class|if)\b",
     re.IGNORECASE,
 )
 # How messages begin that nobody asks with.
@@ -105,17 +106,17 @@ def message_of(text: str) -> str | None:
     Without its time, level, logger, place and the error's name; "" where nothing is left. Of a traceback the message
     of the error that ended it: the last in Python, the last "Caused by:" in Java, else the first.
     """
-    frame = _FRAME.search(text)
-    if frame is not None:
+    is_marked = ":" in text
+    if (is_marked or "\n" in text) and _FRAME.search(text):
         return _tidy(_raised_in(text))
-    said = _FIELD.search(text)
-    if said is not None and _STRUCTURED.search(text):
+    said = _FIELD.search(text) if "level" in text and _STRUCTURED.search(text) else None
+    if said is not None:
         return said[1].replace('\\"', '"').strip()
     line = text.split("\n", 1)[0]
     message, is_sure = _without_prefixes(line)
     if is_sure:
         return _tidy(message)
-    raised = _RAISED.search(text)
+    raised = _RAISED.search(text) if is_marked else None
     if raised is not None and raised.end() < len(text):
         return _tidy(text[raised.end() :].split("\n", 1)[0])
     tailed = _TAIL.search(line)

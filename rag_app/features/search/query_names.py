@@ -176,6 +176,9 @@ def names_in(text: str) -> tuple[str, ...]:
     for match in _CANDIDATE.finditer(text):
         written = match[1] or match[0]
         if match[1] is None:
+            # Most words, at a tenth of the cost.
+            if written.isalpha() and written[1:].islower() and not text.startswith("(", match.end()):
+                continue
             is_called = written.endswith("()") or (
                 text.startswith("(", match.end()) and not text.startswith(("(s)", "(es)"), match.end())
             )

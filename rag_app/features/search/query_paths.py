@@ -22,6 +22,7 @@ _RUN = re.compile(
 )
 
 _FILE = re.compile(rf"(?:[\w@$+~.\-\[\]]*[\w\]]\.(?:{_SUFFIX})|(?:{_NAMED}))", re.ASCII)
+_NAMES = re.compile(_NAMED)
 _SEGMENT = re.compile(r"[\w@$+~.\-\[\]{}*]+")
 
 # Products that are called like files, and members that are.
@@ -71,9 +72,8 @@ def one_path(text: str) -> str:
 
 def paths_in(text: str) -> tuple[str, ...]:
     """The paths and file names in a text, in their order, without repeats."""
-    if "." not in text and "/" not in text and "\\" not in text and "file" not in text:
-        return ()
-    found = (_path(run[0].rstrip("."), is_alone=False) for run in _RUN.finditer(text))
+    runs = (run.rstrip(".,") for run in _RUN.findall(text) if not run.isalpha() or _NAMES.fullmatch(run))
+    found = (_path(run, is_alone=False) for run in runs if run)
     return tuple(dict.fromkeys(path for path in found if path))[:_MAX_PATHS]
 
 

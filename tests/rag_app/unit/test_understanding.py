@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag_app.features.search.understanding import QueryKind, classes_asked, understood
+from rag_app.features.search.understanding import QueryKind, understood
 
 SYMBOLS = [
     # One name, as typed, in the languages' own ways.
@@ -284,6 +284,14 @@ CODE = [
     ("i += 1", "", ""),
     ("foo(bar)", "foo", ""),
     ("os.path.join(a, b)", "os.path.join", ""),
+    ("x = 5", "", ""),
+    ("self.pool = None", "pool", ""),
+    ("timeout: int = 30", "", ""),
+    ("let total = 0", "", ""),
+    ("require('fs')", "", ""),
+    ("if (!user) throw new NotFound(id)", "", ""),
+    ("class Pool extends Base {", "pool", "class"),
+    ("where('id', $id)->first()", "", ""),
 ]
 
 WORDS = [
@@ -337,6 +345,17 @@ WORDS = [
     ("연결 풀은 src/pool.py 어디서 닫히나요?", (), "", ("src/pool.py",)),
     ("템플릿 폴더를 찾는 코드", (), "", ()),
     ("what", (), "", ()),
+    ("import cycle detection", (), "", ()),
+    ("require authentication for admin routes", (), "", ()),
+    ("let users upload files", (), "", ()),
+    ("return error codes from the parser", (), "", ()),
+    ("for each request: log the user", (), "", ()),
+    ("with a timeout (default 30) and retries", (), "", ()),
+    ("what does foo(bar, baz) return; and why?", ("foo",), "", ()),
+    ("handler that is called when name == value", (), "", ()),
+    ("delete user; then redirect to the login page", (), "", ()),
+    ("yield control to the event loop", (), "", ()),
+    ("create table of contents", (), "", ()),
     ("c++ templates", (), "", ()),
     ("the list of the users; and their roles", (), "", ()),
     ("how to use async/await with (nested) generators?", (), "", ()),
