@@ -27,6 +27,7 @@ _CERTAIN = _any_of(
     # A head of a block in Python, with something in it that sentences lack.
     r"^[ \t]*(?:async\s+)?(?:for|if|while|with|elif|except|class|def)\b[^?\n]{0,200}?[(.=_<>\[][^?\n]{0,200}:\s*"
     r"(?:$|return\b|raise\b|break$|continue$|pass$)",
+    r"<\?(?:php|=)|\bdo\s\|\w",
     # A call and nothing else.
     r"^[\w.$:>@-]{1,200}\([^()\n]*(?:\([^()\n]*\)[^()\n]*){0,9}\);?$",
 )
@@ -34,7 +35,7 @@ _CERTAIN = _any_of(
 # What prose hardly has, and what it seldom has: two points and one.
 _STRONG = _any_of(
     r"[;{}][ \t]*$",
-    r"[^=!<>]==[^=]|!=|=>|->|:=|&&|\|\||\+=|-=|\+\+[;)\w]|\bdo\s\|\w|::<|</\w+>|<\w+\s[\w-]+=|/>",
+    r"[^=!<>]==[^=]|!=|=>|\w->\w|\)\s?->|:=|&&|\|\||\+=|-=|\+\+[;)\w]|::<|</\w+>|<\w+\s[\w-]+=|/>",
     r"^[ \t]*(?:[#@]\w+\s*[(<\"]|import\s+[\w.]+;?[ \t]*$|package\s+[\w.]+;|require\s*[('\"]|UPDATE\s.{1,100}\sSET\s)",
     r"^[ \t]*(?:let|var|const|val)\s+(?:mut\s+)?[\w{\[][^=\n]{0,80}=",
     r"^[ \t]*[\w.$\[\]]{1,100}(?:\s?:\s?[\w.\[\]]{1,40})?\s?=\s?[^=\s]",
@@ -42,7 +43,12 @@ _STRONG = _any_of(
     r"^[ \t]*(?:if|while|for|switch|elif)\s*\(.{1,300}\)",
 )
 _WEAK = _any_of(
-    r"[\w\])]\s?=\s?[\w\"'\[({$-]", r"\w\([^()\s]*\)", r"\w\([\w\"'$@&*]", r"\[\w*\]", r"\"[\w ]*\",", r"\$\w|\w;|[{}]"
+    r"[\w\])]\s?=\s?[\w\"'\[({$-]",
+    r"\w\([^()\s]*\)",
+    r"\w\([\w\"'$@&*]",
+    r"\[\w*\]",
+    r"\"[\w ]*\",",
+    r"\$\w|\w;|[{}]|\s->\s",
 )
 
 _WORD = re.compile(r"[a-z]{2,}")
@@ -54,6 +60,9 @@ _SENTENCE_WORDS = (
     "should my there be by called used"
 )
 _SENTENCE = frozenset(_SENTENCE_WORDS.split())
+
+# Words that a line of code may have for each point, beyond the first: `fix the length of the payload;` is none.
+WORDS_PER_POINT = 4
 
 
 def is_code(text: str) -> bool:
@@ -70,8 +79,9 @@ def is_code(text: str) -> bool:
     points = 2 * len(_STRONG.findall(text)) + len(_WEAK.findall(text)) + 2 * bool(_DECLARES.search(text))
     if points < 2:
         return False
-    prose = sum(word in _SENTENCE for word in _WORD.findall(text.lower()))
-    return points >= 2 + 2 * prose
+    words = _WORD.findall(text.lower())
+    prose = sum(word in _SENTENCE for word in words)
+    return points >= 2 + 2 * prose + len(words) // WORDS_PER_POINT
 
 
 def declared(text: str) -> tuple[str, str]:

@@ -12,7 +12,8 @@ _RAISED = re.compile(rf"{_ERROR}(?:\s?\[\w+\]|\s?\(0x[0-9A-Fa-f]+\))?: ?")
 # Prefixes after which nothing but a message comes.
 _PREFIX = re.compile(
     r"""
-    (?P<log>\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|\s?[+-]\d\d:?\d\d)?\]?:?   # ISO time
+    (?P<log>[VDIWEF]/[\w.$-]{1,80}(?:\(\s*\d+\))?:                                            # Android
+    | \[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|\s?[+-]\d\d:?\d\d)?\]?:?   # ISO time
     | [A-Z][a-z]{2}\s[ \d]\d\s\d\d:\d\d:\d\d\s[\w.-]+\s(?=[\w./-]+(?:\[\d+\])?:)              # syslog
     | \[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]?(?=\s)
     | \[\s*\d+\.\d+\](?=\s)                                                                   # the kernel's
@@ -26,6 +27,7 @@ _PREFIX = re.compile(
     | (?:error|fatal|panic|warning|npm\sERR!|E)\s?(?:\[[A-Z]?\d+\]|[A-Z]{1,4}\d+)?:(?=\s)
     | npm\s(?:ERR!|error|WARN)(?=\s)
     | error\s[A-Z]{1,4}\d+: | Error:
+    | [A-Z]\w{0,80}(?:(?:::|\.)[A-Z]\w{0,80}){1,9}:(?=\s)                                     # Some::Kind::Refused:
     | Caused\sby: | Uncaught(?:\s\(in\spromise\))? | Unhandled\s[Ee]xception[.:] | Unhandled\s[Rr]ejection:?
     | Unhandled\s[Pp]romise\s[Rr]ejection:? | Exception\sin\sthread\s"[^"\n]{0,80}" | \(node:\d+\)
     | thread\s'[^'\n]{0,80}'\s(?:\(\d+\)\s)?panicked\sat\s(?:[\w./\\-]+:\d+:\d+:)?
@@ -43,8 +45,8 @@ _BETWEEN = re.compile(
 _LEVEL = re.compile(r"(?:DEBUG|INFO|WARN|WARNING|ERROR|FATAL|CRITICAL)\s+(?:-\s+)?(?=[\w$]+\.[\w.$]+)")
 
 # Fields of structured log lines.
-_FIELD = re.compile(r'(?:\b(?:msg|message|error|err)=|"(?:msg|message|error|err)"\s?:\s?)"((?:[^"\\\n]|\\.){1,2000}+)"')
-_STRUCTURED = re.compile(r'\blevel=\w+|"level(?:name)?"\s?:\s?"')
+_FIELD = re.compile(r'(?:\b(?:msg|message)=|"(?:msg|message)"\s?:\s?)"((?:[^"\\\n]|\\.){1,2000}+)"')
+_STRUCTURED = re.compile(r'\blevel=\w+|"(?:level(?:name)?|severity|error|code|status|statusCode)"\s?:')
 
 # A line of a stack.
 _FRAME = re.compile(
@@ -95,9 +97,13 @@ _SAYS = re.compile(
     r"assign|use|convert|open)\b.*['\"`:]|\bnot found: |\bexpected .{1,80}\bgot\b|\bvalue of type\b.*\bcannot\b|"
     r"\bmust be (?:str|int|an?|of|one|greater|less|positive|set|called)\b|\bmay not be (?:null|empty)\b|"
     r"\balready (?:exists|in use)\b.*['\"`:]|\bexit(?:ed with)? (?:status|code) \d|\bhas been blocked by\b|"
-    r"\bdid not match any\b",
+    r"\bdid not match any\b|"
+    r"\bdoes not match\b.*['\"`:]",
     re.IGNORECASE,
 )
+
+# What is longer, and is marked as a message by nothing else, is a description.
+MAX_UNMARKED_CHARS = 200
 
 
 def message_of(text: str) -> str | None:
@@ -109,7 +115,7 @@ def message_of(text: str) -> str | None:
     is_marked = ":" in text
     if (is_marked or "\n" in text) and _FRAME.search(text):
         return _tidy(_raised_in(text))
-    said = _FIELD.search(text) if "level" in text and _STRUCTURED.search(text) else None
+    said = _FIELD.search(text) if '"' in text and _STRUCTURED.search(text) else None
     if said is not None:
         return said[1].replace('\\"', '"').strip()
     line = text.split("\n", 1)[0]
@@ -118,14 +124,16 @@ def message_of(text: str) -> str | None:
         return _tidy(message)
     raised = _RAISED.search(text) if is_marked else None
     if raised is not None and raised.end() < len(text):
-        return _tidy(text[raised.end() :].split("\n", 1)[0])
+        said_in = text[raised.end() :].split("\n", 1)[0]
+        quote = text[raised.start() - 1] if raised.start() and text[raised.start() - 1] in '`"' else "\n"
+        return _tidy(said_in.split(quote, 1)[0])
     tailed = _TAIL.search(line)
     if tailed is not None and "rror" in tailed[0] + line:
         return _tidy(line)
     asks = _ASKS.match(message) is not None or message.endswith("?")
     if not asks and (_OPENS.match(message) or (_MAYBE_OPENS.match(message) and _VALUE.search(message))):
         return _tidy(message)
-    return _tidy(message) if not asks and _SAYS.search(message) else None
+    return _tidy(message) if not asks and len(message) <= MAX_UNMARKED_CHARS and _SAYS.search(message) else None
 
 
 def _raised_in(text: str) -> str:

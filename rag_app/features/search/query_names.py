@@ -86,6 +86,8 @@ _SHORT = re.compile(
     rf"{_OWNER}(?:\s+(?:is\s+)?(?:defined|declared|implemented))?\s*\??",
     re.IGNORECASE,
 )
+# type Pool struct
+_GO_TYPE = re.compile(r"^type\s+(\w{1,200})\s+(struct|interface)$")
 # A kind word before or behind a name, anywhere. Korean glues endings to it.
 _HAS_KIND = re.compile(rf"(?<![^\W_])(?:{_KIND})(?![A-Za-z0-9_])")
 _BEHIND = re.compile(
@@ -146,7 +148,7 @@ def one_name(text: str) -> tuple[str, str]:
     korean = None if text.isascii() else _KOREAN_METHOD.fullmatch(text)
     if korean is not None:
         return f"{dotted(korean[1])}.{dotted(korean[2])}", "method"
-    match = _SHORT.fullmatch(text)
+    match = _SHORT.fullmatch(_GO_TYPE.sub(r"\2 \1", text))
     if match is None:
         return "", ""
     written = match["name"] or match["name2"] or match["name3"]
@@ -186,12 +188,15 @@ def names_in(text: str) -> tuple[str, ...]:
                 continue
             if is_called and written.lower() in _KEYWORDS:
                 continue
+        elif not dotted(written):
+            found.update(dict.fromkeys(names_in(written.replace("`", ""))))
         name = dotted(written)
-        if name:
+        # "\x00\x01" is no name, App\Http is one.
+        if name and ("\\" not in written or written[0].isupper()):
             found[name] = None
-            if len(found) == MAX_NAMES:
-                break
-    return tuple(found)
+        if len(found) >= MAX_NAMES:
+            break
+    return tuple(found)[:MAX_NAMES]
 
 
 def kind_in(text: str) -> tuple[str, str]:

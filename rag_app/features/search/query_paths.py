@@ -96,11 +96,15 @@ def _path(run: str, *, is_alone: bool) -> str:
     if "\\" in written and "/" not in written and written.lstrip("\\")[:1].isupper() and ":" not in written[:2]:
         return ""  # App\Http\Kernel is a name of PHP
     if not folders:
-        return path if path.endswith("/") and re.match(r"[A-Za-z_.]", path) else ""
+        return path if path.endswith("/") and re.match(r"[A-Za-z_.]", written) else ""
+    if not is_alone and "\\" in written:
+        return ""
     if path.lower() in _NO_FOLDERS or not re.search("[a-z]", path, re.I):
         return ""
-    if folders[0] in _FOLDERS or path.endswith("/") or written.startswith((".", "~")):
+    if folders[0] in _FOLDERS or written.startswith((".", "~")):
         return path
     if written.startswith(("/", "\\")):
         return ""  # more often the route of a web service
+    if path.endswith("/"):
+        return path
     return path if is_alone and re.match(r"[A-Za-z_@.]", path) else ""
