@@ -13,9 +13,6 @@ from service_kit.errors import NotFound, ValidationFailed
 
 _GLOB = re.compile(r"[*?\[]")
 
-# One name, qualified or not: close, Pool.close, std::vector.
-_NAME = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#)[^\W\d]\w*)*(?:\(\))?")
-
 # Filters of a kind in one query: as many as a request may list.
 MAX_TYPED = 50
 
@@ -87,12 +84,6 @@ def _common_symbols(asked: Sequence[str], typed: Sequence[str]) -> tuple[str, ..
         if one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
     ]
     return tuple(dict.fromkeys(both)) or None
-
-
-def symbol_asked(text: str) -> str:
-    """The name, lower-case and dotted, where a query is one name and nothing else; "" where it is words."""
-    match = _NAME.fullmatch(text)
-    return re.sub(r"::|#", ".", text.removesuffix("()")).lower() if match else ""
 
 
 @dataclass(frozen=True, slots=True)
