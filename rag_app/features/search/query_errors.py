@@ -58,6 +58,12 @@ _FRAME = re.compile(
     re.MULTILINE,
 )
 
+# The function of a line of a stack, where it is not written like a name anyway.
+_CALLER = re.compile(
+    r"\bline \d+, in ([A-Za-z_]\w{0,199})"
+    r"|\bat (?:async |new )?([A-Za-z_$][\w$.]{0,199}) \(\S|:\d+:in [`'](?:[\w :]{0,80}in )?(\w+)"
+)
+
 # What stands behind a message.
 _BEHIND = re.compile(
     r"(?:\s(?:at\s+\S{1,200}\s?\(\S{1,300}:\d+\)|at\s+[\w.$<>]{1,200}\(|at\s\S{1,300}:\d+(?::\d+)?"
@@ -134,6 +140,12 @@ def message_of(text: str) -> str | None:
     if not asks and (_OPENS.match(message) or (_MAYBE_OPENS.match(message) and _VALUE.search(message))):
         return _tidy(message)
     return _tidy(message) if not asks and len(message) <= MAX_UNMARKED_CHARS and _SAYS.search(message) else None
+
+
+def callers_in(text: str) -> tuple[str, ...]:
+    """The functions that the lines of a stack name, as written, in their order, without repeats."""
+    found = (next(filter(None, match.groups())) for match in _CALLER.finditer(text))
+    return tuple(dict.fromkeys(found))
 
 
 def _raised_in(text: str) -> str:

@@ -155,9 +155,8 @@ def one_name(text: str) -> tuple[str, str]:
     kind = _KINDS.get((match["kind"] or match["kind2"] or "").lower(), "")
     name, owner = dotted(written), match["owner"]
     # A word of prose is a name behind a keyword, and with a capital behind a kind: "fn main", "type Handler".
-    is_behind = match["name"] is not None and (
-        match["kind"] in _DECLARING or written[:1].isupper() > text[:1].isupper()
-    )
+    is_capital = written[:1].isupper() and not text[:1].isupper()
+    is_behind = match["name"] is not None and (match["kind"] in _DECLARING or is_capital)
     is_sure = _is_name(written) or f"`{written}`" in text or (is_behind and bool(kind))
     if not name or (not is_sure and (not kind or name in _ORDINARY)):
         return "", ""

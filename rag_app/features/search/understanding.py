@@ -9,9 +9,9 @@ from enum import StrEnum
 
 from rag_app.core.models import Filters
 from rag_app.features.search.query_code import declared, is_code
-from rag_app.features.search.query_errors import message_of
+from rag_app.features.search.query_errors import callers_in, message_of
 from rag_app.features.search.query_filters import split_filters, words_of
-from rag_app.features.search.query_names import MAX_NAMES, kind_in, names_in, one_name
+from rag_app.features.search.query_names import MAX_NAMES, dotted, kind_in, names_in, one_name
 from rag_app.features.search.query_paths import ADDRESS, one_path, paths_in
 
 # What is looked at of a long text: its beginning says what it is, and the end of a traceback what was raised.
@@ -50,7 +50,8 @@ class Understood:
     """A query, read.
 
     text: what is searched, without the filters; of a query that is only filters, their own words.
-    names: lower-case and dotted, in their order; of a SYMBOL query the one, else those that are surely names.
+    names: lower-case and dotted, in their order; of a SYMBOL query the one, else those that are surely names; of a
+    traceback the functions of its lines first.
     wanted_kind: "class", "function", "method", "constant" … where the query says one beside a name, else "".
     paths: paths and file names, '/' separated, without lines. message: what an ERROR query says itself, else "".
     classes: "test", "example", "docs", "vendored", "generated", "deprecated", as far as words ask for them.
@@ -107,7 +108,8 @@ def _read(text: str) -> tuple[QueryKind, tuple[str, ...], str, tuple[str, ...], 
     names = tuple(name for name in names_in(spoken) if name not in files)
     message = message_of(text)
     if message is not None:
-        return QueryKind.ERROR, names, "", paths, message
+        called = tuple(dotted(name) for name in callers_in(text))
+        return QueryKind.ERROR, tuple(dict.fromkeys(called + names))[:MAX_NAMES], "", paths, message
     if is_code(text):
         name, wanted = declared(text)
         return QueryKind.CODE, _with(name, names), wanted, paths, ""

@@ -419,6 +419,32 @@ def test_an_error_or_a_log_line_is_an_error_and_says_its_message(text: str, mess
     assert read.classes == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "paths"),
+    [
+        (
+            TRACEBACK,
+            ("run", "close", "pool.close", "poolerror", "app.errors.poolerror"),
+            ("srv/app/main.py", "srv/app/pool.py"),
+        ),
+        (CHAINED, ("f", "g", "keyerror", "runtimeerror"), ("a.py",)),
+        (NODE, ("pool.take",), ("srv/app/pool.js", "srv/app/index.js")),
+        (GO, ("main.main",), ("tmp/main.go",)),
+        (RUST, ("rust_backtrace",), ("src/main.rs",)),
+        (CSHARP, ("shop.cart.add",), ("src/Cart.cs",)),
+        (RUBY, ("total",), ("app.rb",)),
+        ("TypeError: x is not a function at foo (a.js:3:4)", ("foo", "typeerror"), ("a.js",)),
+        ("main.c:3:5: error: unknown type name 'foo'", (), ("main.c",)),
+    ],
+)
+def test_an_error_names_the_functions_and_files_of_its_stack(
+    text: str, names: tuple[str, ...], paths: tuple[str, ...]
+) -> None:
+    read = understood(text)
+    assert set(names) <= set(read.names)
+    assert read.paths == paths
+
+
 @pytest.mark.parametrize(("text", "name", "kind"), CODE)
 def test_a_line_of_code_is_code(text: str, name: str, kind: str) -> None:
     read = understood(text)
