@@ -11,8 +11,8 @@ from rag_app.db.manifest import Manifest
 from rag_app.db.records import INDEXED, RefState
 from rag_app.features.search.query import PathFilter, named_scope
 
-# Candidates of each arm. Tests and docs, which then stand back, fill half of it: 100 lost .017 NDCG@10 on fix commits of
-# four repositories, 300 gained nothing more. A long list of hits needs more.
+# Candidates of each arm. Tests and docs, which then stand back, fill half of it: 100 lost .017 NDCG@10 on fix commits
+# of four repositories, 300 gained nothing more. A long list of hits needs more.
 ARM_DEPTH = 200
 DEPTH_PER_HIT = 4
 

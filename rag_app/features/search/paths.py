@@ -17,8 +17,11 @@ _CLASSES: dict[str, re.Pattern[str]] = {
         r"(^|/)(tests?|testing|__tests__|specs?|testdata|fixtures)/"
         r"|(^|/)(test_[^/]*|conftest)\.\w+$|[^/]*([._-]test|[._-]spec|Tests?)\.\w+$"
     ),
-    "example": re.compile(r"(^|/)(examples?|samples?|demos?|tutorials?|benchmarks?|bench)/"),
-    # Code in a folder called doc is a package of that name as often as an example.
+    "example": re.compile(
+        r"(^|/)(examples?|samples?|demos?|tutorials?|benchmarks?|bench|docs_src)/"
+        rf"|(^|/)(docs|documentation)/.*\.({_CODE})$"
+    ),
+    # doc/ may be a package that writes some.
     "docs": re.compile(
         rf"(^|/)(docs?|documentation|changelogs?)/(?!.*\.({_CODE})$)|\.(md|rst|txt|adoc)$"
         r"|(^|/)(README|CHANGES|LICENSE)",

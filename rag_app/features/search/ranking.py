@@ -62,6 +62,15 @@ def by_name(chunks: Sequence[Chunk], name: str) -> list[Ranked]:
     return sorted(ranked, key=lambda one: (-one.score, *place(one.candidate.chunk)))
 
 
+def stood_back(ranked: Sequence[Ranked], asked: Understood, weights: Weights) -> list[Ranked]:
+    """Each score times the weight of its file's class; best first again."""
+    weighted = []
+    for one in ranked:
+        weight = class_weight(one.candidate.chunk, asked, weights)
+        weighted.append(Ranked(one.candidate, one.score * weight, {**one.parts, "path_weight": weight}))
+    return best_first(weighted)
+
+
 def read_depth(asked: Understood) -> int:
     """How many hits' texts are to be looked at; 0 where the query has no run of words."""
     if not _runs(asked.message or asked.text):

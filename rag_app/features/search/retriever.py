@@ -22,6 +22,7 @@ from rag_app.db.manifest import Manifest
 from rag_app.db.records import RefState
 from rag_app.features.search import fusion, ranking
 from rag_app.features.search.candidates import CandidateSource
+from rag_app.features.search.fusion import Ranked
 from rag_app.features.search.query import (
     PathFilter,
     checked_limit,
@@ -30,7 +31,6 @@ from rag_app.features.search.query import (
     selection_of,
     within,
 )
-from rag_app.features.search.fusion import Ranked
 from rag_app.features.search.relevance import coverage
 from rag_app.features.search.shown import shown
 from rag_app.features.search.understanding import QueryKind, Understood, understood
@@ -147,7 +147,9 @@ class CodeRetriever(BaseRetriever):
             begun = await self._source.named(_named(selection, (), name), paths)
         with run.stage("rank"):
             chunks = list({chunk.id: chunk for chunk in [*exact, *begun]}.values())
-            return self._weighted(run, ranking.by_name(chunks, name))[: self._query.limit]
+            told = run.filters is not None and bool(run.filters.paths)
+            ranked = ranking.by_name(chunks, name)
+            return (ranked if told else ranking.stood_back(ranked, run.read, run.ranking))[: self._query.limit]
 
     async def _by_arms(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
         with run.stage("embedding"):
