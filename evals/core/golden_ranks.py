@@ -97,7 +97,7 @@ def said(change: Change) -> str:
 
 
 def verdict(accepted: Ranks, ours: Ranks, planted: Ranks) -> tuple[bool, str]:
-    """Whether it may land, and what to say. planted: of a known regression, which must fail, else the check is blind."""
+    """Whether it may land, and what to say. planted: of a known regression; where it passes, the check is blind."""
     change, regression = compared(accepted, ours), compared(accepted, planted)
     if not regression.is_loss:
         blind = f"the check is blind: a planted regression loses {regression.loss:.4f}, p {regression.p:.3f}"
