@@ -137,8 +137,8 @@ def test_coverage_is_the_share_of_what_the_query_weighs() -> None:
     ("scores", "relevant"),
     [
         ({"dense": RELEVANT_BOTH, "sparse_share": 0.0}, True),
-        ({"dense": 0.19, "sparse_share": 0.6}, False),
-        ({"dense": 0.21, "sparse_share": 0.6}, True),
+        ({"dense": 0.05, "sparse_share": 0.6}, False),
+        ({"dense": 0.07, "sparse_share": 0.6}, True),
         ({"dense": RELEVANT_BOTH - 0.01, "sparse_share": 0.0}, False),
         ({"sparse_share": RELEVANT_COVERAGE}, True),
         ({"sparse_share": RELEVANT_COVERAGE - 0.01}, False),
