@@ -1,0 +1,26 @@
+"""Which paths are a program's source, and which are its tests, docs, locks and data. By path alone."""
+
+import re
+
+# Files in which behaviour is written, by extension: those languages that a commit's fix lies in.
+_CODE = frozenset(
+    "py pyi pyx js jsx mjs cjs ts tsx mts cts vue svelte go rs java kt kts scala groovy c h cc cpp cxx hpp hxx hh ipp cs "
+    "fs vb rb php swift m mm lua pl pm r jl ex exs erl hrl clj cljs hs ml mli dart zig nim sh bash sql proto".split()
+)
+_ASIDE = re.compile(
+    r"(^|/)(tests?|testing|__tests__|specs?|testdata|fixtures|e2e|docs?|documentation|examples?|samples?|demos?|"
+    r"tutorials?|benchmarks?|bench|vendor|node_modules|third_party|dist|\.github|\.ci)/"
+    r"|(^|/)(test_[^/]*|conftest)\.\w+$|[._-](test|spec)s?\.\w+$"
+    r"|\.min\.js$|(_pb2|\.pb|_generated|\.gen)\.\w+$|(^|/)(setup|version|__version__|_version)\.\w+$",
+    re.I,
+)
+_TEST_CLASS = re.compile(r"[a-z0-9]Tests?\.\w+$")
+
+
+def is_source(path: str) -> bool:
+    """Whether a path holds the program itself: code, and no test, doc, example, vendored or generated file.
+
+    setup.py and files that hold but a version are none: what changes them is a release.
+    """
+    _, dot, ending = path.rpartition(".")
+    return bool(dot) and ending.lower() in _CODE and not _ASIDE.search(path) and not _TEST_CLASS.search(path)
