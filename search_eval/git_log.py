@@ -85,8 +85,8 @@ def hunks(git: Git, ids: Sequence[str]) -> dict[str, dict[str, tuple[tuple[int, 
     found: dict[str, dict[str, tuple[tuple[int, int], ...]]] = {}
     for begin in range(0, len(ids), _AT_A_TIME):
         told = git(
-            "-c", "core.quotePath=false", "show", "--unified=0", "-M", "--relative", "--no-color", "--no-ext-diff", "--no-textconv",
-            "--no-show-signature", "--src-prefix=a/", "--dst-prefix=b/", f"--format={_RECORD}%H",
+            "-c", "core.quotePath=false", "show", "--unified=0", "-M", "--relative", "--no-color", "--no-ext-diff",
+            "--no-textconv", "--no-show-signature", "--src-prefix=a/", "--dst-prefix=b/", f"--format={_RECORD}%H",
             *ids[begin : begin + _AT_A_TIME], "--",
         )  # fmt: skip
         for record in told.split(_RECORD)[1:]:

@@ -25,8 +25,8 @@ from search_eval.messages import (
 )
 from search_eval.source_paths import is_source
 
-# A commit over more source files than this is a sweep, of which no single file is the answer. In the sets of fix commits
-# that others use, three files at most; with five a small repository has half as many questions more.
+# A commit over more source files than this is a sweep, of which no single file is the answer. Sets of fix commits that
+# others made have at most three; a small repository needs what questions it has.
 MOST_FILES = 5
 
 # Of the questions by time: the older ones to tune on, the newer to judge by.

@@ -42,9 +42,9 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 class PathNames:
     """What names a file of a tree, in lower case.
 
-    paths: ends that hold a "/" of the paths of files, with their extension and without, and of folders; names: of files, with their extension;
-    plain: names without one, as they are written; dotted: paths without extension, as modules are named;
-    endings: extensions; areas: folders and stems, which stand before the colon of a subject.
+    paths: ends that hold a "/" of the paths of files, with their extension and without, and of folders.
+    names: of files, with their extension; plain: names without one, as they are written; dotted: ends of paths without
+    extension, as modules are named; endings: extensions; areas: folders and stems, as they stand before a colon.
     """
 
     paths: frozenset[str]
@@ -159,8 +159,8 @@ _BOT = re.compile(
 )
 
 _COSMETIC = re.compile(
-    r"\b(typos?|misspell\w*|spelling|grammar|lint\w*|white ?space|cosmetic|pep ?8|flake8|isort|black|gofmt|ruff|prettier|"
-    r"reformat\w*|formatting|unused imports?|doc ?strings?|copyright|licen[cs]e)\b",
+    r"\b(typos?|misspell\w*|spelling|grammar|lint\w*|white ?space|cosmetic|pep ?8|flake8|isort|black|gofmt|ruff|"
+    r"prettier|reformat\w*|formatting|unused imports?|doc ?strings?|copyright|licen[cs]e)\b",
     re.I,
 )
 

@@ -3,9 +3,10 @@
 import re
 
 # Files in which behaviour is written, by extension: those languages that a commit's fix lies in.
-_CODE = frozenset(
-    "py pyi pyx js jsx mjs cjs ts tsx mts cts vue svelte go rs java kt kts scala groovy c h cc cpp cxx hpp hxx hh ipp cs "
-    "fs vb rb php swift m mm lua pl pm r jl ex exs erl hrl clj cljs hs ml mli dart zig nim sh bash sql proto".split()
+_CODE = re.compile(
+    r"\.(py[ix]?|[cm]?[jt]sx?|vue|svelte|go|rs|java|kts?|scala|groovy|[ch]|cc|[ch]pp|[ch]xx|hh|ipp|cs|fs|vb|rb|php|swift|"
+    r"mm?|lua|p[lm]|r|jl|exs?|erl|hrl|clj[sc]?|hs|mli?|dart|zig|nim|sh|bash|sql|proto)$",
+    re.I,
 )
 _ASIDE = re.compile(
     r"(^|/)(tests?|testing|__tests__|specs?|testdata|fixtures|e2e|docs?|documentation|examples?|samples?|demos?|"
@@ -22,5 +23,4 @@ def is_source(path: str) -> bool:
 
     setup.py and files that hold but a version are none: what changes them is a release.
     """
-    _, dot, ending = path.rpartition(".")
-    return bool(dot) and ending.lower() in _CODE and not _ASIDE.search(path) and not _TEST_CLASS.search(path)
+    return bool(_CODE.search(path)) and not _ASIDE.search(path) and not _TEST_CLASS.search(path)
