@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 
 BIN := .venv/bin
 PY := $(BIN)/python
-PACKAGES := service_kit embedding_service llm_service vector_db rag_app
+PACKAGES := service_kit search_eval embedding_service llm_service vector_db rag_app
 
 REPO ?= .
 QUESTION ?= $(if $(filter .,$(REPO)),How are the hits of a search ranked?,Where does the program start?)

@@ -58,6 +58,8 @@ def needs_of(service: str) -> list[str]:
     """The requirements of the list that `service` has directly, sorted by name."""
     listed = dependencies()
     wanted = set(_imported(ROOT / service)) | set(_imported(ROOT / "service_kit"))
+    if "search-eval" in wanted:
+        wanted |= set(_imported(ROOT / "search_eval"))
     by_name = SERVICES[service]
     return [
         requirement

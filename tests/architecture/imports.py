@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.architecture.rules import FEATURES, FLOORS, HOMES, PACKAGES
+from tests.architecture.rules import FEATURES, FLAT, FLOORS, HOMES, PACKAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _room(module: str) -> str:
 
 
 def _floor(item: Import) -> str:
-    if _top(item.module) != _top(item.target) or _top(item.module) == "service_kit":
+    if _top(item.module) != _top(item.target) or _top(item.module) in FLAT:
         return ""
     source, target = _room(item.module), _room(item.target)
     if source not in FLOORS or target not in FLOORS:

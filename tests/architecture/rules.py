@@ -3,18 +3,20 @@
 # 1. Which of our top-level packages each may import (itself is always allowed). Nothing imports tests.
 PACKAGES: dict[str, frozenset[str]] = {
     "service_kit": frozenset(),
+    "search_eval": frozenset(),
     "embedding_service": frozenset({"service_kit"}),
     "llm_service": frozenset({"service_kit"}),
     "vector_db": frozenset({"service_kit"}),
-    "rag_app": frozenset({"service_kit"}),
-    "evals": frozenset({"service_kit"}),
+    "rag_app": frozenset({"service_kit", "search_eval"}),
+    "evals": frozenset({"service_kit", "search_eval", "benchmarks"}),
     "benchmarks": frozenset({"service_kit"}),
-    "notebooks": frozenset({"service_kit"}),
+    "notebooks": frozenset({"service_kit", "search_eval"}),
     "monitoring": frozenset(),
     "deploy": frozenset(),
 }
 
-# 2. The floors inside a service: a room imports its own floor or a lower one.
+# 2. The floors inside a service: a room imports its own floor or a lower one. FLAT: small packages without floors.
+FLAT = frozenset({"service_kit", "search_eval"})
 FLOORS: dict[str, int] = {
     "core": 0,
     "db": 1,
@@ -26,11 +28,16 @@ FLOORS: dict[str, int] = {
     "features": 3,
     "embedding": 3,  # of benchmarks: each stands by itself upon benchmarks/core
     "llm": 3,
+    "tasks": 3,  # of evals: each stands by itself upon evals/core
+    "rivals": 3,
+    "report": 3,
     "web": 3,
     "readiness": 3,
     "cli": 4,
     "keys": 4,
     "main": 4,
+    "run": 4,
+    "check_questions": 4,
     "__main__": 5,
 }
 
@@ -41,11 +48,11 @@ FEATURES: dict[str, frozenset[str]] = {
 
 # 4. Where a heavy library lives: module prefix -> the only places that may import it.
 HOMES: dict[str, tuple[str, ...]] = {
-    "qdrant_client": ("rag_app.db", "vector_db"),
+    "qdrant_client": ("rag_app.db", "vector_db", "evals.rivals"),
     "qdrant_edge": ("vector_db.engine",),
-    "llama_index": ("rag_app.clients", "rag_app.db", "rag_app.features"),
+    "llama_index": ("rag_app.clients", "rag_app.db", "rag_app.features", "evals.rivals"),
     "torch": ("embedding_service.backends", "benchmarks.embedding"),
-    "sentence_transformers": ("embedding_service.backends", "benchmarks.embedding"),
+    "sentence_transformers": ("embedding_service.backends", "benchmarks.embedding", "evals.rivals"),
     "onnxruntime": ("embedding_service.backends",),
     "onnx": ("embedding_service.backends",),
     "aiohttp": ("service_kit", "llm_service.providers", "rag_app.clients", "benchmarks"),

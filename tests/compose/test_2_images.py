@@ -33,7 +33,7 @@ def test_it_runs_as_a_user_of_a_fixed_number_without_cuda(stack: Stack, service:
 
 def test_no_file_of_this_folder_but_the_sources_is_in_an_image(stack: Stack, sources: Path) -> None:
     told = stack.docker("run", "--rm", image_of(stack, "rag-server"), "ls", "-A", "/app").stdout.split()
-    assert sorted(told) == ["rag_app", "service_kit"]
+    assert sorted(told) == ["rag_app", "search_eval", "service_kit"]
 
 
 def test_a_changed_line_of_the_sources_builds_no_dependency_again(stack: Stack, sources: Path) -> None:
