@@ -22,6 +22,7 @@ from rag_app.db.manifest import Manifest
 from rag_app.db.records import RefState
 from rag_app.features.search import ranking
 from rag_app.features.search.candidates import CandidateSource
+from rag_app.features.search.kept import kept_weights
 from rag_app.features.search.paths import classes_asked, path_weight
 from rag_app.features.search.query import (
     PathFilter,
@@ -49,6 +50,7 @@ class _Run:
 
     text: str
     ranking: Weights
+    is_kept: bool = False  # the repository's own weights, before the request's
     states: Sequence[RefState] = ()
     weights: Mapping[int, float] = field(default_factory=dict)
     dense: tuple[float, ...] | None = None
@@ -97,7 +99,8 @@ class CodeRetriever(BaseRetriever):
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         checked_limit(self._query, self._settings)
         text = checked_text("query", query_bundle.query_str, self._settings.max_query_chars)
-        run = _Run(text, Weights().overridden(self._query.ranking))
+        weights, is_kept = await asyncio.to_thread(kept_weights, self._manifest, self._scope)
+        run = _Run(text, weights.overridden(self._query.ranking), is_kept)
         with self._metrics.search(self._query.mode), run.stage("total"):
             hits = await self._search(run)
         self._metrics.searched(self._query.mode, run.took_ms, run.degraded)
@@ -128,7 +131,7 @@ class CodeRetriever(BaseRetriever):
         return ranking.quoted(hits, run.text, run.ranking.verbatim_boost)[: self._query.limit]
 
     def _asked(self, run: _Run) -> Asked:
-        origin = "request" if self._query.ranking else "default"
+        origin = "request" if self._query.ranking else "repository" if run.is_kept else "default"
         kind = "symbol" if symbol_asked(run.text) else "words"
         return Asked(kind, run.text, self._query.filters, run.ranking.named(), origin)
 
