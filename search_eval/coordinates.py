@@ -1,4 +1,4 @@
-"""Looks for better weights, one at a time, as long as the budget lasts. Pure: how good a set is, the caller measures."""
+"""Looks for better weights, one at a time, within a budget. Pure: how good a set is, the caller measures."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,9 +96,7 @@ def _values(found: Found, name: str, bounds: Bounds, step: float) -> Iterator[tu
                 break
 
 
-def _tried(
-    found: Found, name: str, value: float, first: Sequence[int], rest: Sequence[int], score: Score
-) -> Trial:
+def _tried(found: Found, name: str, value: float, first: Sequence[int], rest: Sequence[int], score: Score) -> Trial:
     """Measure one move, take it where it gains, and note it."""
     weights = {**found.weights, name: value}
     scores = dict(zip(first, score(weights, first), strict=True))

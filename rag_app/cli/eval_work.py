@@ -1,0 +1,150 @@
+"""What `code-assistant eval` does: ways to rank side by side on one set of questions."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rag_app.cli import parents
+from rag_app.cli.client import Failure, Server
+from rag_app.cli.measuring import Asker, Values, figures, table
+from rag_app.cli.output import printable, say
+from rag_app.cli.past import indexed_repository, past_of
+from search_eval.golden import BadQuestion, Question, read
+from search_eval.history import Asked, History
+from search_eval.history import history as golden_history
+
+NO_QUESTION = 3
+
+# What the index is like when a question of the history is asked, as reports say it.
+AT_HEAD = "at HEAD: the change itself is in the index, so that these figures are higher than for a change to come"
+AT_PARENT = "at the parent: each asked of the tree before its commit"
+
+# Rows of the report: what is asked for, as (mode, whether with the kept weights).
+_WAYS = {"default": "hybrid", "kept": "hybrid", "words only": "sparse", "meaning only": "dense"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for, as the command's options have it."""
+
+    repo: str
+    questions: Path | None = None
+    limit: int = 300
+    at_parent: bool = False
+    history: Path | None = None
+
+
+def evaluate(rag: Server, wanted: Wanted) -> dict[str, Any]:
+    """The report. Fails, in words, where there is nothing to ask or the server cannot answer; changes nothing."""
+    started = time.monotonic()
+    repository = indexed_repository(rag, wanted.repo)
+    path = f"/v1/repositories/{repository['id']}/ranking"
+    ranking = rag.call("GET", path)
+    if wanted.questions is not None and wanted.at_parent:
+        raise Failure("--at-parent is for questions out of the history; questions of a file have no parent")
+    rankings: dict[str, dict[str, float]] = {"default": ranking["defaults"]}
+    if ranking["weights"]:
+        rankings["kept"] = {**ranking["defaults"], **ranking["weights"]}
+    told: dict[str, Any] = {"repository": repository["name"], "at": "as indexed"}
+    values: dict[str, list[Values]]
+    if wanted.questions is not None:
+        questions = own_questions(wanted.questions)[: wanted.limit]
+        values, searches = _at_once(rag, repository["id"], questions, rankings)
+    else:
+        asked, told = _of_history(repository, wanted, ranking["evidence"])
+        questions = [one.question for one in asked]
+        if wanted.at_parent:
+            values, searches = parents.measured(
+                rag, repository, past_of(repository, wanted.history), asked, _ways(rankings)
+            )
+        else:
+            values, searches = _at_once(rag, repository["id"], questions, rankings)
+    return {
+        **told,
+        "questions": len(questions),
+        "figures": {name: figures(row) for name, row in values.items()},
+        "by_category": _by_category(questions, values["default"]),
+        "searches": searches,
+        "took_s": round(time.monotonic() - started, 1),
+    }
+
+
+def own_questions(path: Path) -> list[Question]:
+    """The questions of a file. Fails, in words, where it holds none or one that is none."""
+    try:
+        questions = read(path)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise Failure(f"cannot read {path}: {exc}") from exc
+    except BadQuestion as exc:
+        raise Failure(str(exc)) from exc
+    if not questions:
+        raise Failure(f"{path} holds no question", exit_code=NO_QUESTION)
+    return questions
+
+
+def from_history(repository: dict[str, Any], history: Path | None, limit: int, *, at: str = "head") -> History:
+    """The newest questions out of a repository's past. Fails, in words, where there is none."""
+    past = past_of(repository, history)
+    found = golden_history(past.git, past.tip, at=at, limit=limit)
+    if not found.asked:
+        left = ", ".join(f"{count} {reason}" for reason, count in sorted(found.left_out.items())) or "no commit at all"
+        raise Failure(f"no commit of {past.folder} makes a question ({left})", exit_code=NO_QUESTION)
+    return found
+
+
+def _of_history(
+    repository: dict[str, Any], wanted: Wanted, evidence: dict[str, Any]
+) -> tuple[list[Asked], dict[str, Any]]:
+    """The questions, and what is told of where they come from; only newer ones than the kept weights were tuned on."""
+    found = from_history(repository, wanted.history, wanted.limit, at="parent" if wanted.at_parent else "head")
+    asked = list(found.asked)
+    since = evidence.get("judged_from")
+    newer = [one for one in asked if isinstance(since, int | float) and one.time >= since]
+    told = {
+        "repository": repository["name"],
+        "at": AT_PARENT if wanted.at_parent else AT_HEAD,
+        "newest": asked[0].time,
+        "oldest": (newer or asked)[-1].time,
+        "left_out": dict(found.left_out),
+        "is_newer_than_tuned_on": bool(newer),
+    }
+    if newer:
+        say(f"the kept weights were tuned on the older commits: only the {len(newer)} newer ones are asked")
+    return newer or asked, told
+
+
+def _ways(rankings: dict[str, dict[str, float]]) -> dict[str, tuple[str, dict[str, float]]]:
+    """Row -> (mode, ranking)."""
+    return {name: (mode, rankings.get(name, {})) for name, mode in _WAYS.items() if name != "kept" or name in rankings}
+
+
+def _at_once(
+    rag: Server, repository: str, questions: list[Question], rankings: dict[str, dict[str, float]]
+) -> tuple[dict[str, list[Values]], int]:
+    asker = Asker(rag, repository, questions)
+    return {name: asker.all(ranking, mode) for name, (mode, ranking) in _ways(rankings).items()}, asker.searches
+
+
+def _by_category(questions: list[Question], values: list[Values]) -> dict[str, dict[str, Any]]:
+    names = sorted({question.category for question in questions if question.category})
+    told = {}
+    for name in names:
+        of_it = [value for question, value in zip(questions, values, strict=True) if question.category == name]
+        told[name] = {"questions": len(of_it), "ndcg10": figures(of_it)["ndcg10"]}
+    return told if len(names) > 1 else {}
+
+
+def shown(report: dict[str, Any]) -> str:
+    """The report for a reader."""
+    lines = [f"{printable(report['repository'])}: {report['questions']} questions, files, {report['at']}\n"]
+    lines.append(table(report["figures"]))
+    for name, row in report["by_category"].items():
+        one = row["ndcg10"]
+        span = f"{one['mean']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+        lines.append(f"default, {printable(name)}: NDCG@10 {span} of {row['questions']}\n")
+    if report.get("left_out"):
+        left = ", ".join(f"{count:,} {reason}" for reason, count in sorted(report["left_out"].items()))
+        lines.append(f"commits left out: {left}\n")
+    lines.append(f"{report['searches']:,} searches in {report['took_s']:g} s\n")
+    return "".join(lines)

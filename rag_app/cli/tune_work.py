@@ -1,0 +1,181 @@
+"""What `code-assistant tune` does: looks for weights on the older questions and judges them by the newer."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rag_app.cli.client import Failure, Server
+from rag_app.cli.eval_work import AT_HEAD, from_history
+from rag_app.cli.measuring import Asker, figures, table
+from rag_app.cli.output import printable, say
+from rag_app.cli.past import indexed_repository
+from rag_app.cli.progress import duration
+from rag_app.core.version import PROGRAM_VERSION
+from search_eval.coordinates import Bounds, Found, coordinate_search
+from search_eval.history import OLDER_SHARE, split
+from search_eval.statistics import paired_interval, permutation_p
+
+# The exit code of a history that cannot tell.
+TOO_LITTLE_HISTORY = 3
+
+# With fewer, only a gain of over .06 NDCG@10 would be told from luck: the differences of two rankings of one question
+# have a standard deviation of about .2.
+FEWEST_TO_JUDGE = 40
+
+# Chance alone reaches this one time in twenty.
+SIGNIFICANT_P = 0.05
+
+# How many chunks of a file stand near the top: no figure over files sees it.
+NOT_TUNED = frozenset({"per_file"})
+
+# What of a report is kept beside the weights.
+_EVIDENCE = (
+    "gain", "low", "high", "p", "tuned_on", "judged_by", "judged_from", "at", "tip", "searches", "took_s", "program",
+)  # fmt: skip
+
+# Searches by which the time of one is told before the work begins.
+PROBES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for, as the command's options have it."""
+
+    repo: str
+    budget: int
+    minutes: float
+    limit: int
+    history: Path | None = None
+
+
+def tuned(rag: Server, wanted: Wanted) -> dict[str, Any]:
+    """The report, with the weights found and whether they are better. Changes nothing.
+
+    Fails, in words, where the history is too little or the server cannot answer.
+    """
+    started = time.monotonic()
+    repository = indexed_repository(rag, wanted.repo)
+    found = from_history(repository, wanted.history, wanted.limit)
+    older, newer = split(found.asked)
+    if len(newer) < FEWEST_TO_JUDGE:
+        raise Failure(
+            f"too little history: {len(found.asked)} commits of {repository['name']} make a question, the {len(newer)} "
+            f"newest of them to judge by, where {FEWEST_TO_JUDGE} are needed; nothing was changed",
+            exit_code=TOO_LITTLE_HISTORY,
+        )
+    ranking = rag.call("GET", f"/v1/repositories/{repository['id']}/ranking")
+    defaults: dict[str, float] = ranking["defaults"]
+    tuning = Asker(rag, repository["id"], [one.question for one in older])
+    say(f"{len(older)} older questions to tune on, {len(newer)} newer ones to judge by, {AT_HEAD}")
+    best = _search(tuning, defaults, ranking["bounds"], wanted)
+    judging = Asker(rag, repository["id"], [one.question for one in newer])
+    kept = {**defaults, **ranking["weights"]} if ranking["weights"] else None
+    report = {
+        "repository": repository["name"],
+        "repository_id": repository["id"],
+        "at": "head",
+        "tuned_on": len(older),
+        "judged_by": len(newer),
+        "judged_from": newer[0].time,
+        "tip": repository.get("commit", ""),
+        "left_out": dict(found.left_out),
+        "weights": {name: value for name, value in best.weights.items() if value != defaults[name]},
+        "is_searched_to_the_end": best.is_over,
+        "tuning_gain": round(sum(best.scores) / len(older) - _mean(tuning.ndcg(defaults, range(len(older)))), 4),
+        **_judged(judging, defaults, best.weights, kept),
+    }
+    searches = tuning.searches + judging.searches
+    return {**report, "searches": searches, "took_s": round(time.monotonic() - started, 1), "program": PROGRAM_VERSION}
+
+
+def _search(
+    tuning: Asker, defaults: Mapping[str, float], bounds: Mapping[str, Mapping[str, float]], wanted: Wanted
+) -> Found:
+    probed = tuning.ndcg(defaults, range(min(PROBES, len(tuning.questions))))
+    search_s = max(tuning.took_s, 1e-6) / len(probed)
+    budget = min(wanted.budget, int(wanted.minutes * 60 / search_s))
+    say(
+        f"at most {budget:,} searches of {search_s * 1000:.0f} ms, {duration(budget * search_s)}; "
+        "Ctrl-C ends it and changes nothing"
+    )
+    movable = {
+        name: Bounds(one["lowest"], one["highest"], is_whole=one["highest"] > 1)
+        for name, one in bounds.items()
+        if name not in NOT_TUNED
+    }
+    return coordinate_search(defaults, movable, len(tuning.questions), tuning.ndcg, budget, _tell)
+
+
+def _tell(found: Found) -> None:
+    trial = found.trials[-1]
+    if trial.is_taken:
+        say(f"  {trial.name} {trial.value:g}: {trial.gain:+.3f} on the older questions")
+
+
+def _judged(
+    judging: Asker, defaults: Mapping[str, float], weights: Mapping[str, float], kept: Mapping[str, float] | None
+) -> dict[str, Any]:
+    """The gain on the newer questions, and whether it is one."""
+    all_values = {"default": judging.all(defaults)}
+    if weights != defaults:
+        all_values["tuned"] = judging.all(weights)
+    if kept is not None:
+        all_values["kept"] = judging.all(kept)
+    told: dict[str, Any] = {"figures": {name: figures(values) for name, values in all_values.items()}}
+    if "tuned" not in all_values:
+        return {**told, "is_better": False, "reason": "no other weights did better on the older questions"}
+    ndcg = {name: [value["ndcg10"] for value in values] for name, values in all_values.items()}
+    gain = paired_interval(ndcg["tuned"], ndcg["default"])
+    p = permutation_p(ndcg["tuned"], ndcg["default"])
+    told |= {"gain": round(gain.mean, 4), "low": round(gain.low, 4), "high": round(gain.high, 4), "p": round(p, 5)}
+    if not (p < SIGNIFICANT_P and gain.low > 0):
+        return {**told, "is_better": False, "reason": "the gain on the newer questions is not significant"}
+    if "kept" in ndcg and _mean(ndcg["tuned"]) < _mean(ndcg["kept"]):
+        return {**told, "is_better": False, "reason": "the weights that are kept do better on the newer questions"}
+    return {**told, "is_better": True, "reason": "the gain on the newer questions is significant"}
+
+
+def keep(rag: Server, report: dict[str, Any]) -> None:
+    """Keep the report's weights, with the report as their evidence; notes that they are kept."""
+    evidence = {name: report[name] for name in _EVIDENCE}
+    body = {"weights": report["weights"], "evidence": evidence}
+    rag.call("PUT", f"/v1/repositories/{report['repository_id']}/ranking", body)
+    report["is_kept"] = True
+
+
+def forget(rag: Server, repo: str) -> str:
+    """Go back to the defaults; what was done, in words."""
+    repository = indexed_repository(rag, repo)
+    path = f"/v1/repositories/{repository['id']}/ranking"
+    was_kept = bool(rag.call("GET", path)["weights"])
+    rag.call("DELETE", path)
+    return f"{repository['name']} is ranked with the defaults" + (" again" if was_kept else ", as it was")
+
+
+def shown(report: dict[str, Any]) -> str:
+    """The report for a reader."""
+    lines = [
+        f"{printable(report['repository'])}: the {report['judged_by']} newer questions "
+        f"({1 - OLDER_SHARE:.0%}), files, {AT_HEAD}\n",
+        table(report["figures"]),
+    ]
+    if "gain" in report:
+        lines.append(
+            f"gain in NDCG@10 {report['gain']:+.3f} [{report['low']:+.3f}, {report['high']:+.3f}], p {report['p']:.3g} "
+            f"({report['tuning_gain']:+.3f} on the {report['tuned_on']} older ones, which were tuned on)\n"
+        )
+        lines.append("weights: " + ", ".join(f"{name} {value:g}" for name, value in report["weights"].items()) + "\n")
+    if not report["is_searched_to_the_end"]:
+        lines.append("the budget ended the search for weights; --budget and --minutes give more\n")
+    lines.append(f"{report['searches']:,} searches in {report['took_s']:g} s\n")
+    end = (
+        "kept" if report.get("is_kept") else "not kept, for this was a trial" if report["is_better"] else "nothing kept"
+    )
+    lines.append(f"{end}: {report['reason']}\n")
+    return "".join(lines)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
