@@ -16,6 +16,14 @@ _ASIDE = re.compile(
     re.I,
 )
 _TEST_CLASS = re.compile(r"[a-z0-9]Tests?\.\w+$")
+_HISTORY = re.compile(
+    r"(^|/)(changelogs?|changes|history|news|releases?|release[-_]?notes|whats[-_]?new)([./_-]|$)", re.I
+)
+
+
+def tells_history(path: str) -> bool:
+    """Whether a file tells what was changed: today's quotes the messages of the commits that questions are made of."""
+    return bool(_HISTORY.search(path)) and not _CODE.search(path)
 
 
 def is_source(path: str) -> bool:

@@ -17,7 +17,7 @@ from search_eval.history import history as golden_history
 NO_QUESTION = 3
 
 # What the index is like when a question of the history is asked, as reports say it.
-AT_HEAD = "at HEAD: the change itself is in the index, so that these figures are higher than for a change to come"
+AT_HEAD = "at HEAD: the change itself is in the index, which makes them easier than a change to come"
 AT_PARENT = "at the parent: each asked of the tree before its commit"
 
 # Rows of the report: what is asked for, as (mode, whether with the kept weights).
@@ -50,7 +50,8 @@ def evaluate(rag: Server, wanted: Wanted) -> dict[str, Any]:
     values: dict[str, list[Values]]
     if wanted.questions is not None:
         questions = own_questions(wanted.questions)[: wanted.limit]
-        values, searches = _at_once(rag, repository["id"], questions, rankings)
+        asker = Asker(rag, repository["id"], questions, is_past=False)
+        values, searches = _at_once(asker, rankings)
     else:
         asked, told = _of_history(repository, wanted, ranking["evidence"])
         questions = [one.question for one in asked]
@@ -59,7 +60,7 @@ def evaluate(rag: Server, wanted: Wanted) -> dict[str, Any]:
                 rag, repository, past_of(repository, wanted.history), asked, _ways(rankings)
             )
         else:
-            values, searches = _at_once(rag, repository["id"], questions, rankings)
+            values, searches = _at_once(Asker(rag, repository["id"], questions), rankings)
     return {
         **told,
         "questions": len(questions),
@@ -119,10 +120,7 @@ def _ways(rankings: dict[str, dict[str, float]]) -> dict[str, tuple[str, dict[st
     return {name: (mode, rankings.get(name, {})) for name, mode in _WAYS.items() if name != "kept" or name in rankings}
 
 
-def _at_once(
-    rag: Server, repository: str, questions: list[Question], rankings: dict[str, dict[str, float]]
-) -> tuple[dict[str, list[Values]], int]:
-    asker = Asker(rag, repository, questions)
+def _at_once(asker: Asker, rankings: dict[str, dict[str, float]]) -> tuple[dict[str, list[Values]], int]:
     return {name: asker.all(ranking, mode) for name, (mode, ranking) in _ways(rankings).items()}, asker.searches
 
 

@@ -41,7 +41,7 @@ def measured(
     with _scratch(past) as folder, _Copy(rag, folder, repository) as copy:
         for done, index in enumerate(by_time):
             run_git(folder, "checkout", "--quiet", "--force", "--detach", asked[index].parent)
-            asker = Asker(rag, copy.synced(), [asked[index].question])
+            asker = Asker(rag, copy.synced(), [asked[index].question], is_past=False)
             for name, (mode, ranking) in ways.items():
                 values[name][index] = asker.values(0, ranking, mode)
             searches += asker.searches

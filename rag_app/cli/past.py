@@ -88,8 +88,6 @@ def _tip(folder: Path, indexed: str) -> str:
     try:
         run_git(folder, "cat-file", "-e", f"{found[0]}^{{commit}}")
     except Failure:
-        say(
-            f"{folder} has no commit {found[0][:10]}, which the index holds; its HEAD is taken instead"
-        )
+        say(f"{folder} has no commit {found[0][:10]}, which the index holds; its HEAD is taken instead")
         return head
     return found[0]

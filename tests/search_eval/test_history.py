@@ -9,7 +9,7 @@ import pytest
 from search_eval.git_log import Git
 from search_eval.golden import Gold
 from search_eval.history import History, history, split
-from search_eval.source_paths import is_source
+from search_eval.source_paths import is_source, tells_history
 
 CODE = "def one():\n    return 1\n\n\ndef two():\n    return 2\n\n\ndef three():\n    return 3\n"
 
@@ -190,3 +190,10 @@ def test_source_is_source(path: str) -> None:
 )  # fmt: skip
 def test_tests_docs_locks_and_generated_files_are_no_source(path: str) -> None:
     assert not is_source(path)
+
+
+def test_files_that_quote_the_history_are_known_and_code_of_that_name_is_none() -> None:
+    assert all(
+        map(tells_history, ["CHANGELOG.md", "HISTORY.rst", "docs/changes/2.1.md", "NEWS", "doc/release-notes.txt"])
+    )
+    assert not any(map(tells_history, ["src/history.py", "docs/guide.md", "docs/newsletter.md", "lib/changes.go"]))
