@@ -62,9 +62,7 @@ def _scratch(past: Past) -> Iterator[Path]:
             f"--at-parent makes a scratch copy in {top.parent}, which cannot be written: {exc.strerror}"
         ) from exc
     try:
-        run_git(
-            folder, "-c", "protocol.file.allow=always", "clone", "--quiet", "--shared", "--no-checkout", str(top), "all"
-        )
+        run_git(folder, "clone", "--quiet", "--shared", "--no-checkout", str(top), "all")
         yield folder / "all" / below
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -30,8 +30,9 @@ class Past:
 
 
 def run_git(folder: Path, *words: str) -> str:
-    """As Past.git. Paths of the folder's own configuration are not run, and nothing is fetched."""
-    environment = {**quiet_environment(os.environ, is_plain=False), "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
+    """As Past.git. Hooks and pagers of the folder's own configuration are not run, and nothing is fetched."""
+    quiet = quiet_environment(os.environ, is_plain=False)
+    environment = {**quiet, "GIT_ALLOW_PROTOCOL": "file", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(
             ["git", *SAFE_OPTIONS, "-c", "core.pager=cat", *words],
