@@ -1,7 +1,7 @@
 """Functions and what their documentation says of them: the first paragraph asks, the function answers.
 
-An index holds the documentation, in which such a question stands word for word, so that it is worth something only where
-the documentation is taken out of what is searched: `without` does that, line for line.
+An index holds the documentation, in which such a question stands word for word: it is worth something only where the
+documentation is taken out of what is searched. `without` does that, line for line.
 """
 
 import ast
@@ -62,7 +62,9 @@ def _docstrings(text: str) -> Iterator[Documented]:
         doc = node.body[0]
         # A body that is nothing but its docstring would be no code without it.
         if doc.end_lineno is not None and len(node.body) > 1 and doc.lineno > node.lineno:
-            yield Documented(node.name, node.lineno, doc.lineno, doc.end_lineno, _paragraph(ast.get_docstring(node) or ""))
+            yield Documented(
+                node.name, node.lineno, doc.lineno, doc.end_lineno, _paragraph(ast.get_docstring(node) or "")
+            )
 
 
 def _comments(lines: list[str]) -> Iterator[Documented]:

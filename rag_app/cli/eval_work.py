@@ -19,9 +19,7 @@ NO_QUESTION = 3
 # What the index is like when a question of the history is asked, as reports say it.
 AT_HEAD = "at HEAD: the change itself is in the index, which makes them easier than a change to come"
 AT_PARENT = "at the parent: each asked of the tree before its commit"
-
-# Rows of the report: what is asked for, as (mode, whether with the kept weights).
-_WAYS = {"default": "hybrid", "kept": "hybrid", "words only": "sparse", "meaning only": "dense"}
+WITHOUT_DOCS = "out of doc comments, asked of a copy without them: a set of its own, which is never tuned on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,39 +30,42 @@ class Wanted:
     questions: Path | None = None
     limit: int = 300
     at_parent: bool = False
+    doc_comments: bool = False
     history: Path | None = None
 
 
 def evaluate(rag: Server, wanted: Wanted) -> dict[str, Any]:
     """The report. Fails, in words, where there is nothing to ask or the server cannot answer; changes nothing."""
     started = time.monotonic()
+    if [wanted.questions is not None, wanted.at_parent, wanted.doc_comments].count(True) > 1:
+        raise Failure("--questions, --at-parent and --doc-comments are three sets of questions; give one of them")
     repository = indexed_repository(rag, wanted.repo)
-    path = f"/v1/repositories/{repository['id']}/ranking"
-    ranking = rag.call("GET", path)
-    if wanted.questions is not None and wanted.at_parent:
-        raise Failure("--at-parent is for questions out of the history; questions of a file have no parent")
-    rankings: dict[str, dict[str, float]] = {"default": ranking["defaults"]}
-    if ranking["weights"]:
-        rankings["kept"] = {**ranking["defaults"], **ranking["weights"]}
-    told: dict[str, Any] = {"repository": repository["name"], "at": "as indexed"}
-    values: dict[str, list[Values]]
+    ranking = rag.call("GET", f"/v1/repositories/{repository['id']}/ranking")
+    ways = _ways(ranking["defaults"], ranking["weights"])
+    told: dict[str, Any]
     if wanted.questions is not None:
         questions = own_questions(wanted.questions)[: wanted.limit]
-        asker = Asker(rag, repository["id"], questions, is_past=False)
-        values, searches = _at_once(asker, rankings)
+        told = {"at": "as indexed"}
+        values, searches = _at_once(Asker(rag, repository["id"], questions, is_past=False), ways)
+    elif wanted.doc_comments:
+        past = past_of(repository, wanted.history)
+        values, questions, searches = parents.without_docs(rag, repository, past, wanted.limit, ways)
+        told = {"at": WITHOUT_DOCS}
     else:
         asked, told = _of_history(repository, wanted, ranking["evidence"])
         questions = [one.question for one in asked]
         if wanted.at_parent:
-            values, searches = parents.measured(
-                rag, repository, past_of(repository, wanted.history), asked, _ways(rankings)
-            )
+            past = past_of(repository, wanted.history)
+            values, searches = parents.at_parents(rag, repository, past, asked, ways)
         else:
-            values, searches = _at_once(Asker(rag, repository["id"], questions), rankings)
+            values, searches = _at_once(Asker(rag, repository["id"], questions), ways)
+    level = "functions" if wanted.doc_comments else "files"
     return {
+        "repository": repository["name"],
         **told,
+        "level": level,
         "questions": len(questions),
-        "figures": {name: figures(row) for name, row in values.items()},
+        "figures": {name: figures(row, level) for name, row in values.items()},
         "by_category": _by_category(questions, values["default"]),
         "searches": searches,
         "took_s": round(time.monotonic() - started, 1),
@@ -103,7 +104,6 @@ def _of_history(
     since = evidence.get("judged_from")
     newer = [one for one in asked if isinstance(since, int | float) and one.time >= since]
     told = {
-        "repository": repository["name"],
         "at": AT_PARENT if wanted.at_parent else AT_HEAD,
         "newest": asked[0].time,
         "oldest": (newer or asked)[-1].time,
@@ -115,13 +115,16 @@ def _of_history(
     return newer or asked, told
 
 
-def _ways(rankings: dict[str, dict[str, float]]) -> dict[str, tuple[str, dict[str, float]]]:
-    """Row -> (mode, ranking)."""
-    return {name: (mode, rankings.get(name, {})) for name, mode in _WAYS.items() if name != "kept" or name in rankings}
+def _ways(defaults: dict[str, float], kept: dict[str, float]) -> parents.Ways:
+    """The rows of the report: row -> (mode, ranking)."""
+    ways: dict[str, tuple[str, dict[str, float]]] = {"default": ("hybrid", defaults)}
+    if kept:
+        ways["kept"] = ("hybrid", {**defaults, **kept})
+    return {**ways, "words only": ("sparse", {}), "meaning only": ("dense", {})}
 
 
-def _at_once(asker: Asker, rankings: dict[str, dict[str, float]]) -> tuple[dict[str, list[Values]], int]:
-    return {name: asker.all(ranking, mode) for name, (mode, ranking) in _ways(rankings).items()}, asker.searches
+def _at_once(asker: Asker, ways: parents.Ways) -> tuple[dict[str, list[Values]], int]:
+    return {name: asker.all(ranking, mode) for name, (mode, ranking) in ways.items()}, asker.searches
 
 
 def _by_category(questions: list[Question], values: list[Values]) -> dict[str, dict[str, Any]]:
@@ -135,7 +138,7 @@ def _by_category(questions: list[Question], values: list[Values]) -> dict[str, d
 
 def shown(report: dict[str, Any]) -> str:
     """The report for a reader."""
-    lines = [f"{printable(report['repository'])}: {report['questions']} questions, files, {report['at']}\n"]
+    lines = [f"{printable(report['repository'])}: {report['questions']} questions, {report['level']}, {report['at']}\n"]
     lines.append(table(report["figures"]))
     for name, row in report["by_category"].items():
         one = row["ndcg10"]

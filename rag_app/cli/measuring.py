@@ -75,11 +75,11 @@ class Asker:
         return measured([one for one in found if not (self.is_past and tells_history(one.path))], question.gold)
 
 
-def figures(values: Sequence[Values]) -> dict[str, dict[str, float]]:
-    """Each figure's mean with its 95 % interval. values: at least one question's."""
+def figures(values: Sequence[Values], level: str = "files") -> dict[str, dict[str, float]]:
+    """Each figure's mean with its 95 % interval. values: at least one question's. level: "files" or "functions"."""
     told = {}
     for name in FIGURES:
-        one = interval([value[name] for value in values])
+        one = interval([value[name if level == "files" else f"span_{name}"] for value in values])
         told[name] = {"mean": round(one.mean, 4), "low": round(one.low, 4), "high": round(one.high, 4)}
     return told
 

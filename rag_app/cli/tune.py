@@ -36,6 +36,10 @@ def evaluate(
         bool,
         typer.Option("--at-parent", help="Index the tree before each commit, in a scratch copy: exact, and slow."),
     ] = False,
+    doc_comments: Annotated[
+        bool,
+        typer.Option("--doc-comments", help="Ask by functions' documentation, in a scratch copy that lacks it."),
+    ] = False,
     history: HistoryOption = None,
     as_json: JsonOption = False,
     server: ServerOption = DEFAULT_SERVER,
@@ -43,13 +47,13 @@ def evaluate(
     """Tell how well a repository is searched, by questions out of its own history. Changes nothing.
 
     Commits ask by their messages, the files that they changed answer. The index holds the change itself, which makes
-    it easier than a change to come: --at-parent says how much.
+    it easier than a change to come: --at-parent says how much. A scratch copy is gone when the command ends.
 
     Exit code: 0 told, 2 error, 3 no question, 130 Ctrl-C.
     """
     from rag_app.cli import eval_work
 
-    wanted = eval_work.Wanted(repo, questions, limit, at_parent, history)
+    wanted = eval_work.Wanted(repo, questions, limit, at_parent, doc_comments, history)
     with Server(server) as rag:
         report = _until_ended(lambda: eval_work.evaluate(rag, wanted))
     emit(json.dumps(report) + "\n" if as_json else eval_work.shown(report))

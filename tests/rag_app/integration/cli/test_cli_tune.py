@@ -211,6 +211,28 @@ def test_at_the_parent_each_question_is_asked_of_the_tree_before_and_no_copy_is_
     assert {path.name for path in served.root.iterdir()} == {"data", "mine"}
 
 
+def test_doc_comments_ask_a_copy_that_lacks_them_for_functions_and_no_copy_is_left(served: Served) -> None:
+    def steps() -> Iterator[Step]:
+        doc = '    """Gives back every connection and waits for those in use."""\n'
+        code = f"def close(it):\n{doc}    return it.end()\n\n\n" + "\n".join(f"value_{n} = {n}" for n in range(40))
+        yield "The first light of day", {"src/quay.py": code, "src/other.py": _source("kettle", 0)}
+
+    mine = served.index("mine", steps())
+    told = served.cli("eval", "--repo", "mine", "--doc-comments", "--json")
+    report = json.loads(told.out)
+    assert (report["questions"], report["level"]) == (1, "functions")
+    assert report["figures"]["words only"]["ndcg10"]["mean"] == 0, "no word of it is in the code itself"
+    assert report["searches"] == 3
+    assert served.paths(mine, "every connection")[0][0] == "src/quay.py", "the repository has its documentation still"
+    assert [one["id"] for one in httpx.get(f"{served.url}/v1/repositories").json()["repositories"]] == [mine]
+    assert {path.name for path in served.root.iterdir()} == {"data", "mine"}
+
+
+def test_two_sets_of_questions_at_once_are_refused(served: Served) -> None:
+    refused = served.cli("eval", "--repo", "mine", "--doc-comments", "--at-parent")
+    assert (refused.code, "give one of them" in refused.err) == (2, True)
+
+
 def test_a_server_without_its_model_is_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tei = FakeTei(max_input_length=512, max_client_batch_size=64)
     with live(tei.app()) as url:
