@@ -63,7 +63,7 @@ def tune(
     repo: OneRepoOption,
     budget: Annotated[int, typer.Option("--budget", min=1, help="Searches at most, those that judge aside.")] = 12_000,
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="Or so many minutes of them.")] = 15.0,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many questions.")] = 300,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many questions.")] = 600,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be kept, and keep nothing.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Go back to the defaults, and tune nothing.")] = False,
     history: HistoryOption = None,

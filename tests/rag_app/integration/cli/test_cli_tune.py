@@ -1,6 +1,7 @@
 """`code-assistant eval` and `tune`, against a real server over real git histories made here."""
 
 import json
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ from rag_app.core.settings import RagSettings
 from rag_app.db.chunks import ChunkStore
 from rag_app.main import create_app
 from tests.support.cli import Cli
+from tests.support.fake_rag import FakeRag, repository
 from tests.support.fake_tei import DIM, FakeTei
+from tests.support.indexing import git
 from tests.support.live import live
 from tests.support.past import Step, make_past
 
@@ -256,3 +259,46 @@ def test_a_folder_without_git_and_a_repository_that_is_unknown_are_refused_in_wo
     assert (refused.code, "git cannot read the history of" in refused.err) == (2, True)
     unknown = served.cli("tune", "--repo", "nope")
     assert (unknown.code, "no repository is called 'nope'; indexed are: plain" in unknown.err) == (2, True)
+
+
+def test_a_history_elsewhere_is_asked_for_where_the_indexed_folder_has_none(cli: Cli, rag: FakeRag) -> None:
+    rag.repositories = [repository(), repository("r2", "cloned", source={"type": "git", "url": "https://x.org/a.git"})]
+    away = cli("tune", "--repo", "flask")
+    assert (away.code, away.err) == (
+        2,
+        "/src/flask is not on this machine; name a clone that has the history: --history PATH\n",
+    )
+    cloned = cli("tune", "--repo", "cloned")
+    assert (cloned.code, "the server cloned cloned without its history" in cloned.err) == (2, True)
+
+
+def test_a_clone_that_has_the_history_may_be_named(served: Served) -> None:
+    past = make_past(served.root / "mine", _steps(TOPICS, 12))
+    shutil.copytree(past, served.root / "bare", ignore=shutil.ignore_patterns(".git"))
+    assert served.cli("index", str(served.root / "bare")).code == 0
+    told = served.cli("eval", "--repo", "bare", "--history", str(past))
+    assert (told.code, told.out.splitlines()[0][:18]) == (0, "bare: 12 questions")
+
+
+def test_questions_are_of_the_commit_that_the_index_holds_and_not_of_what_came_since(served: Served) -> None:
+    served.index("mine", _steps(TOPICS, 12))
+    for words in (["commit", "-q", "--allow-empty", "-m", "x"], ["reset", "-q", "--hard", "HEAD~3"]):
+        git(served.root / "mine", *words)
+    told = served.cli("eval", "--repo", "mine", "--json")
+    assert json.loads(told.out)["questions"] == 12, "the indexed commit, not the HEAD that went back"
+    git(served.root / "mine", "reflog", "expire", "--expire=all", "--all")
+    git(served.root / "mine", "gc", "-q", "--prune=now")
+    told = served.cli("eval", "--repo", "mine", "--json")
+    assert json.loads(told.out)["questions"] == 10
+    assert "which the index holds; its HEAD is taken instead" in told.err
+
+
+def test_a_repository_that_holds_no_question_is_told_with_what_was_left_out(served: Served) -> None:
+    def steps() -> Iterator[Step]:
+        yield "The first light of day", {"src/a.py": "x = 1\n"}
+        yield "Fix typos all over", {"src/a.py": "x = 2\n"}
+
+    served.index("mine", steps())
+    told = served.cli("eval", "--repo", "mine")
+    assert told.code == 3
+    assert "makes a question (1 cosmetic, 1 first commit)" in told.err
