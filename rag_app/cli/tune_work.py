@@ -31,7 +31,7 @@ SIGNIFICANT_P = 0.05
 # What these questions cannot tell. Their answers are source files, so that less of a class of others (tests, docs, …)
 # always gains here, whatever a team asks: on one repository docs_weight went to 0, which "gained" .064. And how many
 # chunks of a file stand near the top, no figure over files sees.
-NOT_TUNED = re.compile(r"per_file|(test|docs|example|vendored|generated|deprecated)_weight")
+NOT_TUNED = re.compile(r"per_file|\w+_weight")
 
 # What of a report is kept beside the weights.
 _EVIDENCE = (
