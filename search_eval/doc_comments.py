@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from search_eval.golden import Gold, Question
+from search_eval.messages import unfiltered
 from search_eval.source_paths import is_source
 
 # Fewer words ("Return it.") ask for many functions.
@@ -120,6 +121,6 @@ def questions(files: Mapping[str, str], limit: int = 0) -> list[Question]:
             asked = re.sub(rf"\b{re.escape(one.name)}\b(?:\(\))?", "", one.text).strip(" .,:;-")
             if len(_WORD.findall(asked)) >= FEWEST_WORDS and not _NO_DOC.search(one.text):
                 gold = (Gold(path, one.line, one.line),)
-                found.append(Question(f"{path}:{one.line}", asked[:1_000], gold, CATEGORY))
+                found.append(Question(f"{path}:{one.line}", unfiltered(asked[:1_000]), gold, CATEGORY))
     found.sort(key=lambda question: hashlib.sha256(question.id.encode()).digest())
     return found[:limit] if limit else found

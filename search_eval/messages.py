@@ -36,6 +36,7 @@ _MARK = re.compile(r":[a-z0-9_+-]{3,}:")
 _TOKEN = re.compile(r"[\w@.+~-]*(?:[/\\][\w@.+~*-]+)+/?|[\w@+~-]+(?:\.[\w@+~-]+)+|[\w-]+")
 _AREA = re.compile(r"^\s*([\w./, -]{1,60}?):\s+")
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_FILTER = re.compile(r"(?<!\S)(lang|language|path|file|repo|symbol):(?=\S)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,12 @@ def cleaned(message: str, names: PathNames) -> str:
     if area and all(part.strip().lower() in names.areas for part in re.split(r"[/,]", area[1])):
         text = text[area.end() :]
     text = _TOKEN.sub(lambda found: "" if names.has(found[0]) else found[0], text)
-    return _tidy(text)[:MAX_CHARS].strip()
+    return unfiltered(_tidy(text)[:MAX_CHARS].strip())
+
+
+def unfiltered(text: str) -> str:
+    """A text in which a search sees words only: `lang:`, `path:`, `repo:` and `symbol:` filter where no blank follows."""
+    return _FILTER.sub(r"\1: ", text)
 
 
 def _tidy(text: str) -> str:

@@ -38,6 +38,7 @@ NAMES = PathNames.of(TREE)
         ("Round once, as in 0a1b2c3d4e5f", "Round once, as in"),
         ("Round once, see https://example.org/shop/1", "Round once, see"),
         (":bug: Round once", "Round once"),
+        ("Round where repo:shop or lang:go is", "Round where repo: shop or lang: go is"),
         ('import (\n"fmt"\n"os"\n)', 'import (\n"fmt"\n"os"'),
     ],
 )

@@ -136,7 +136,7 @@ async def test_only_what_differs_from_the_defaults_is_kept(served: Served) -> No
     [
         ({"weights": {"luck": 1}}, "no weight is called 'luck'"),
         ({"weights": {"test_weight": 2}}, "test_weight is 2; it may be 0 to 1"),
-        ({"weights": {"test_weight": 0.5}}, "these are the defaults"),
+        ({"weights": {"test_weight": Weights().test_weight}}, "these are the defaults"),
         ({"weights": {}}, "weights"),
         ({"weights": KEPT, "proof": 1}, "proof"),
         ({"weights": KEPT, "evidence": {"log": "x" * 20_000}}, "the limit is 20000"),
@@ -178,3 +178,10 @@ async def test_kept_weights_that_this_program_does_not_know_are_passed_over_whol
     served.index.manifest.rankings.keep(served.mine, {**KEPT, "of_a_later_version": 1.0}, {})
     assert await served.first(served.mine) == ("src/pool.py", "default")
     assert "no weight is called 'of_a_later_version'" in caplog.text
+
+
+async def test_a_repository_named_in_the_query_is_ranked_with_its_own_weights(served: Served) -> None:
+    await served.http.put(served.path(served.mine), json=BODY)
+    asked = {"query": "lock release repo:mine", "explain": True}
+    answer = (await served.http.post("/v1/search", json=asked)).json()
+    assert (answer["hits"][0]["path"], answer["query"]["weights_from"]) == ("tests/test_pool.py", "repository")
