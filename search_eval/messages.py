@@ -125,7 +125,7 @@ def cleaned(message: str, names: PathNames) -> str:
 
 
 def unfiltered(text: str) -> str:
-    """A text in which a search sees words only: `lang:`, `path:`, `repo:` and `symbol:` filter where no blank follows."""
+    """A text in which a search sees words only: `lang:`, `path:`, `repo:` and `symbol:` filter before a word."""
     return _FILTER.sub(r"\1: ", text)
 
 
