@@ -53,14 +53,14 @@ def _follow_plainly(rag: Server, job: dict[str, Any], what: str, expected: int |
     return last
 
 
-def states(rag: Server, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def states(rag: Server, job: dict[str, Any], every_s: float = POLL_S) -> Iterator[dict[str, Any]]:
     """The job as it is each time it was asked for, until it is over."""
     while True:
         job = rag.call("GET", f"/v1/jobs/{job['id']}")
         yield job
         if job["state"] not in ("queued", "running"):
             return
-        time.sleep(POLL_S)
+        time.sleep(every_s)
 
 
 def _move(bar: Progress, task: TaskID, progress: dict[str, Any], expected: int | None) -> None:

@@ -19,6 +19,9 @@ from rag_app.cli.output import say
 from rag_app.cli.past import Past, run_git
 from rag_app.cli.progress import states
 
+# A sync of what one commit changed takes little more.
+POLL_S = 0.05
+
 # A job that was in hand when the end came runs on; the copy can be forgotten after it.
 FORGET_LIMIT_S = 300.0
 
@@ -79,7 +82,7 @@ class ScratchCopy:
             say("indexing a scratch copy")
             answer = self._rag.call("POST", "/v1/repositories", body)
             self._id, job = answer["repository"]["id"], answer["job"]
-        job = list(states(self._rag, job))[-1]
+        job = list(states(self._rag, job, POLL_S))[-1]
         if job["state"] != "succeeded":
             raise Failure(f"indexing the scratch copy {job['state']}: {(job.get('error') or {}).get('message', '')}")
         return self._id

@@ -65,6 +65,10 @@ def tune(
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="Or so many minutes of them.")] = 15.0,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many questions.")] = 600,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be kept, and keep nothing.")] = False,
+    at_head: Annotated[
+        bool,
+        typer.Option("--at-head", help="Judge by the index as it is only: quick, and too kind to words of a commit."),
+    ] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Go back to the defaults, and tune nothing.")] = False,
     history: HistoryOption = None,
     as_json: JsonOption = False,
@@ -72,8 +76,8 @@ def tune(
 ) -> None:
     """Find weights of the ranking that serve a repository better, by its own history, and keep them if they do.
 
-    Tuned on the older questions, judged by the newer: kept only where the gain is significant (p < .05, interval above
-    0). They rank searches of this repository alone.
+    Tuned on the older questions, judged by the newer, at last in a scratch copy of the tree before each commit: kept
+    only where the gain is significant (p < .05, interval above 0). They rank searches of this repository alone.
 
     Exit code: 0 kept (or would be), 1 nothing kept, 2 error, 3 too little history, 130 Ctrl-C: nothing is changed.
     """
@@ -83,7 +87,7 @@ def tune(
         if forget:
             say(tune_work.forget(rag, repo))
             return
-        wanted = tune_work.Wanted(repo, budget, minutes, limit, history)
+        wanted = tune_work.Wanted(repo, budget, minutes, limit, at_head, history)
         report = _until_ended(lambda: tune_work.tuned(rag, wanted))
         if report["is_better"] and not dry_run:
             tune_work.keep(rag, report)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from rag_app.cli.client import Failure, Server
-from rag_app.cli.eval_work import AT_HEAD, from_history
-from rag_app.cli.measuring import Asker, figures, table
+from rag_app.cli.eval_work import AT_HEAD, AT_PARENT, from_history
+from rag_app.cli.measuring import Asker, Values, figures, table
 from rag_app.cli.output import printable, say
-from rag_app.cli.past import indexed_repository
+from rag_app.cli.parents import at_parents
+from rag_app.cli.past import indexed_repository, past_of
 from rag_app.cli.progress import duration
 from rag_app.core.version import PROGRAM_VERSION
 from search_eval.coordinates import Bounds, Found, coordinate_search
-from search_eval.history import OLDER_SHARE, split
+from search_eval.history import OLDER_SHARE, Asked, split
 from search_eval.statistics import paired_interval, permutation_p
 
 # The exit code of a history that cannot tell.
@@ -33,10 +34,11 @@ SIGNIFICANT_P = 0.05
 # chunks of a file stand near the top, no figure over files sees.
 NOT_TUNED = re.compile(r"per_file|\w+_weight")
 
-# What of a report is kept beside the weights.
-_EVIDENCE = (
-    "gain", "low", "high", "p", "tuned_on", "judged_by", "judged_from", "at", "tip", "searches", "took_s", "program",
-)  # fmt: skip
+# What of a report is kept beside the weights, and of its last judgement.
+_EVIDENCE = ("tuned_on", "judged_by", "judged_from", "tip", "searches", "took_s", "program")
+_JUDGEMENT = ("at", "gain", "low", "high", "p")
+
+NO_OTHER = "no other weights did better on the older questions"
 
 # Searches by which the time of one is told before the work begins.
 PROBES = 20
@@ -50,6 +52,7 @@ class Wanted:
     budget: int
     minutes: float
     limit: int
+    at_head: bool = False
     history: Path | None = None
 
 
@@ -71,14 +74,24 @@ def tuned(rag: Server, wanted: Wanted) -> dict[str, Any]:
     ranking = rag.call("GET", f"/v1/repositories/{repository['id']}/ranking")
     defaults: dict[str, float] = ranking["defaults"]
     tuning = Asker(rag, repository["id"], [one.question for one in older])
-    say(f"{len(older)} older questions to tune on, {len(newer)} newer ones to judge by, {AT_HEAD}")
+    say(f"{len(older)} older questions to tune on, {len(newer)} newer ones to judge by")
     best = _search(tuning, defaults, ranking["bounds"], wanted)
-    judging = Asker(rag, repository["id"], [one.question for one in newer])
-    kept = {**defaults, **ranking["weights"]} if ranking["weights"] else None
-    report = {
+    rivals = {"default": defaults, "tuned": best.weights}
+    if ranking["weights"]:
+        rivals["kept"] = {**defaults, **ranking["weights"]}
+    judged: list[dict[str, Any]] = []
+    searches = tuning.searches
+    if best.weights != defaults:
+        judging = Asker(rag, repository["id"], [one.question for one in newer])
+        judged.append(_judgement(AT_HEAD, {name: judging.all(weights) for name, weights in rivals.items()}))
+        searches += judging.searches
+        if not judged[0]["reason"] and not wanted.at_head:
+            values, asked = _at_parents(rag, repository, wanted, newer, rivals)
+            judged.append(_judgement(AT_PARENT, values))
+            searches += asked
+    return {
         "repository": repository["name"],
         "repository_id": repository["id"],
-        "at": "head",
         "tuned_on": len(older),
         "judged_by": len(newer),
         "judged_from": newer[0].time,
@@ -86,11 +99,14 @@ def tuned(rag: Server, wanted: Wanted) -> dict[str, Any]:
         "left_out": dict(found.left_out),
         "weights": {name: value for name, value in best.weights.items() if value != defaults[name]},
         "is_searched_to_the_end": best.is_over,
-        "tuning_gain": round(sum(best.scores) / len(older) - _mean(tuning.ndcg(defaults, range(len(older)))), 4),
-        **_judged(judging, defaults, best.weights, kept),
+        "tuning_gain": round(_mean(best.scores) - _mean(tuning.ndcg(defaults, range(len(older)))), 4),
+        "judged": judged,
+        "is_better": bool(judged) and not judged[-1]["reason"],
+        "reason": (judged[-1]["reason"] or "the gain on the newer questions is significant") if judged else NO_OTHER,
+        "searches": searches,
+        "took_s": round(time.monotonic() - started, 1),
+        "program": PROGRAM_VERSION,
     }
-    searches = tuning.searches + judging.searches
-    return {**report, "searches": searches, "took_s": round(time.monotonic() - started, 1), "program": PROGRAM_VERSION}
 
 
 def _search(
@@ -117,32 +133,50 @@ def _tell(found: Found) -> None:
         say(f"  {trial.name} {trial.value:g}: {trial.gain:+.3f} on the older questions")
 
 
-def _judged(
-    judging: Asker, defaults: Mapping[str, float], weights: Mapping[str, float], kept: Mapping[str, float] | None
-) -> dict[str, Any]:
-    """The gain on the newer questions, and whether it is one."""
-    all_values = {"default": judging.all(defaults)}
-    if weights != defaults:
-        all_values["tuned"] = judging.all(weights)
-    if kept is not None:
-        all_values["kept"] = judging.all(kept)
-    told: dict[str, Any] = {"figures": {name: figures(values) for name, values in all_values.items()}}
-    if "tuned" not in all_values:
-        return {**told, "is_better": False, "reason": "no other weights did better on the older questions"}
-    ndcg = {name: [value["ndcg10"] for value in values] for name, values in all_values.items()}
+def _at_parents(
+    rag: Server,
+    repository: dict[str, Any],
+    wanted: Wanted,
+    newer: Sequence[Asked],
+    rivals: Mapping[str, dict[str, float]],
+) -> tuple[dict[str, list[Values]], int]:
+    """The metrics of the newer questions, each asked of the tree before its commit, and how many searches that took."""
+    commits = {one.commit for one in newer}
+    asked = [one for one in from_history(repository, wanted.history, 0, at="parent").asked if one.commit in commits]
+    say(f"better by the index as it is; now asking each of {len(asked)} trees, some seconds a tree")
+    ways = {name: ("hybrid", weights) for name, weights in rivals.items()}
+    try:
+        return at_parents(rag, repository, past_of(repository, wanted.history), asked, ways)
+    except Failure as failure:
+        hint = f"{failure.message}; --at-head judges by the index as it is, which flatters the words of a commit"
+        raise Failure(hint, failure.exit_code, failure.code) from failure
+
+
+def _judgement(at: str, values: Mapping[str, list[Values]]) -> dict[str, Any]:
+    """The gain of the tuned weights over the defaults. reason: why it is none; "" where it is one."""
+    ndcg = {name: [value["ndcg10"] for value in row] for name, row in values.items()}
     gain = paired_interval(ndcg["tuned"], ndcg["default"])
     p = permutation_p(ndcg["tuned"], ndcg["default"])
-    told |= {"gain": round(gain.mean, 4), "low": round(gain.low, 4), "high": round(gain.high, 4), "p": round(p, 5)}
+    reason = ""
     if not (p < SIGNIFICANT_P and gain.low > 0):
-        return {**told, "is_better": False, "reason": "the gain on the newer questions is not significant"}
-    if "kept" in ndcg and _mean(ndcg["tuned"]) < _mean(ndcg["kept"]):
-        return {**told, "is_better": False, "reason": "the weights that are kept do better on the newer questions"}
-    return {**told, "is_better": True, "reason": "the gain on the newer questions is significant"}
+        reason = "the gain on the newer questions is not significant"
+    elif "kept" in ndcg and _mean(ndcg["tuned"]) < _mean(ndcg["kept"]):
+        reason = "the weights that are kept do better on the newer questions"
+    return {
+        "at": at,
+        "figures": {name: figures(row) for name, row in values.items()},
+        "gain": round(gain.mean, 4),
+        "low": round(gain.low, 4),
+        "high": round(gain.high, 4),
+        "p": round(p, 5),
+        "reason": reason,
+    }
 
 
 def keep(rag: Server, report: dict[str, Any]) -> None:
-    """Keep the report's weights, with the report as their evidence; notes that they are kept."""
+    """Keep the report's weights, with what they were judged by as their evidence; notes that they are kept."""
     evidence = {name: report[name] for name in _EVIDENCE}
+    evidence |= {name: report["judged"][-1][name] for name in _JUDGEMENT}
     body = {"weights": report["weights"], "evidence": evidence}
     rag.call("PUT", f"/v1/repositories/{report['repository_id']}/ranking", body)
     report["is_kept"] = True
@@ -159,17 +193,17 @@ def forget(rag: Server, repo: str) -> str:
 
 def shown(report: dict[str, Any]) -> str:
     """The report for a reader."""
-    lines = [
-        f"{printable(report['repository'])}: the {report['judged_by']} newer questions "
-        f"({1 - OLDER_SHARE:.0%}), files, {AT_HEAD}\n",
-        table(report["figures"]),
-    ]
-    if "gain" in report:
+    lines = []
+    for one in report["judged"]:
+        newer = f"the {report['judged_by']} newer questions ({1 - OLDER_SHARE:.0%})"
         lines.append(
-            f"gain in NDCG@10 {report['gain']:+.3f} [{report['low']:+.3f}, {report['high']:+.3f}], p {report['p']:.3g} "
-            f"({report['tuning_gain']:+.3f} on the {report['tuned_on']} older ones, which were tuned on)\n"
+            f"{printable(report['repository'])}: {newer}, files, {one['at']}\n{table(one['figures'])}"
+            f"gain in NDCG@10 {one['gain']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}], p {one['p']:.3g}\n\n"
         )
-        lines.append("weights: " + ", ".join(f"{name} {value:g}" for name, value in report["weights"].items()) + "\n")
+    if report["weights"]:
+        weights = ", ".join(f"{name} {value:g}" for name, value in report["weights"].items())
+        gained = f"{report['tuning_gain']:+.3f} on the {report['tuned_on']} older questions, which they were tuned on"
+        lines.append(f"weights: {weights} ({gained})\n")
     if not report["is_searched_to_the_end"]:
         lines.append("the budget ended the search for weights; --budget and --minutes give more\n")
     lines.append(f"{report['searches']:,} searches in {report['took_s']:g} s\n")

@@ -113,20 +113,26 @@ def served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Serve
 
 
 def test_weights_that_win_are_kept_and_rank_the_searches_of_that_repository_alone(served: Served) -> None:
-    mine = served.index("mine", _steps(TOPICS, 150))
+    mine = served.index("mine", _steps(TOPICS, 134))
     other = served.index("other", _steps(TOPICS, 1))
     query = "Raise the kettle limit"
     before = {one: served.paths(one, query) for one in (mine, other)}
 
     tuned = served.cli("tune", "--repo", "mine", *BUDGET)
     assert tuned.code == 0, tuned.err
+    assert "in the index" in tuned.out
+    assert "each asked of the tree before its commit" in tuned.out
     assert "kept: the gain on the newer questions is significant" in tuned.out
     kept = served.ranking(mine)
     assert 0 <= kept["weights"]["dense_share"] < kept["defaults"]["dense_share"]
     evidence = kept["evidence"]
     assert evidence["low"] > 0
     assert evidence["p"] < 0.05
-    assert evidence["judged_by"] == 45
+    assert (evidence["judged_by"], evidence["at"][:13]) == (41, "at the parent")
+    assert {one["name"] for one in httpx.get(f"{served.url}/v1/repositories").json()["repositories"]} == {
+        "mine",
+        "other",
+    }
     assert served.paths(mine, query)[1] == "repository"
     assert served.paths(mine, query)[0][0] == "src/part10.py"
     assert served.paths(other, query) == before[other]
@@ -134,7 +140,7 @@ def test_weights_that_win_are_kept_and_rank_the_searches_of_that_repository_alon
 
     # What was tuned on is not asked again.
     report = json.loads(served.cli("eval", "--repo", "mine", "--json").out)
-    assert (report["questions"], report["is_newer_than_tuned_on"]) == (45, True)
+    assert (report["questions"], report["is_newer_than_tuned_on"]) == (41, True)
     assert report["figures"]["kept"]["ndcg10"]["mean"] > report["figures"]["default"]["ndcg10"]["mean"]
     assert set(report["figures"]) == {"default", "kept", "words only", "meaning only"}
 
@@ -144,16 +150,16 @@ def test_weights_that_win_are_kept_and_rank_the_searches_of_that_repository_alon
 
 
 def test_a_trial_tells_what_would_be_kept_and_keeps_nothing(served: Served) -> None:
-    mine = served.index("mine", _steps(TOPICS, 150))
-    trial = served.cli("tune", "--repo", str(served.root / "mine"), "--dry-run", "--json", *BUDGET)
+    mine = served.index("mine", _steps(TOPICS, 134))
+    trial = served.cli("tune", "--repo", str(served.root / "mine"), "--dry-run", "--json", "--at-head", *BUDGET)
     report = json.loads(trial.out)
     assert (trial.code, report["is_better"], "dense_share" in report["weights"]) == (0, True, True)
-    assert report["searches"] <= 900 + 2 * 45
+    assert report["searches"] <= 900 + 2 * 41
     assert served.ranking(mine)["weights"] == {}
 
 
 def test_where_nothing_can_win_nothing_is_kept_and_the_exit_code_says_so(served: Served) -> None:
-    mine = served.index("mine", _steps(TOPICS[:1], 150))  # of one file the ranking is always right
+    mine = served.index("mine", _steps(TOPICS[:1], 134))  # of one file the ranking is always right
     tuned = served.cli("tune", "--repo", "mine", *BUDGET)
     assert tuned.code == 1
     assert "nothing kept: no other weights did better on the older questions" in tuned.out
@@ -161,7 +167,7 @@ def test_where_nothing_can_win_nothing_is_kept_and_the_exit_code_says_so(served:
 
 
 def test_a_gain_that_may_be_luck_is_not_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = served.index("mine", _steps(TOPICS, 150))
+    mine = served.index("mine", _steps(TOPICS, 134))
     monkeypatch.setattr("rag_app.cli.tune_work.SIGNIFICANT_P", 0.0)
     tuned = served.cli("tune", "--repo", "mine", *BUDGET)
     assert (tuned.code, "nothing kept: the gain on the newer questions is not significant" in tuned.out) == (1, True)
@@ -176,7 +182,7 @@ def test_too_little_history_is_said_with_an_exit_code_of_its_own(served: Served)
 
 
 def test_ctrl_c_ends_a_tuning_and_changes_nothing(served: Served) -> None:
-    mine = served.index("mine", _steps(TOPICS, 150))
+    mine = served.index("mine", _steps(TOPICS, 134))
     served.at_embedding.append((40, lambda: os.kill(os.getpid(), signal.SIGINT)))  # in the middle of the first pass
     tuned = served.cli("tune", "--repo", "mine", "--budget", "1000000", "--minutes", "60")
     assert (tuned.code, "nothing was changed" in tuned.err) == (130, True)
