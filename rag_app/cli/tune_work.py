@@ -16,7 +16,7 @@ from rag_app.cli.past import indexed_repository, past_of
 from rag_app.cli.progress import duration
 from rag_app.core.version import PROGRAM_VERSION
 from search_eval.coordinates import Bounds, Found, coordinate_search
-from search_eval.history import OLDER_SHARE, Asked, split
+from search_eval.history import OLDER_SHARE, Asked, History, split
 from search_eval.statistics import paired_interval, permutation_p
 
 # The exit code of a history that cannot tell.
@@ -64,13 +64,7 @@ def tuned(rag: Server, wanted: Wanted) -> dict[str, Any]:
     started = time.monotonic()
     repository = indexed_repository(rag, wanted.repo)
     found = from_history(repository, wanted.history, wanted.limit)
-    older, newer = split(found.asked)
-    if len(newer) < FEWEST_TO_JUDGE:
-        raise Failure(
-            f"too little history: {len(found.asked)} commits of {repository['name']} make a question, the {len(newer)} "
-            f"newest of them to judge by, where {FEWEST_TO_JUDGE} are needed; nothing was changed",
-            exit_code=TOO_LITTLE_HISTORY,
-        )
+    older, newer = _parts(found, repository["name"])
     ranking = rag.call("GET", f"/v1/repositories/{repository['id']}/ranking")
     defaults: dict[str, float] = ranking["defaults"]
     tuning = Asker(rag, repository["id"], [one.question for one in older])
@@ -79,16 +73,7 @@ def tuned(rag: Server, wanted: Wanted) -> dict[str, Any]:
     rivals = {"default": defaults, "tuned": best.weights}
     if ranking["weights"]:
         rivals["kept"] = {**defaults, **ranking["weights"]}
-    judged: list[dict[str, Any]] = []
-    searches = tuning.searches
-    if best.weights != defaults:
-        judging = Asker(rag, repository["id"], [one.question for one in newer])
-        judged.append(_judgement(AT_HEAD, {name: judging.all(weights) for name, weights in rivals.items()}))
-        searches += judging.searches
-        if not judged[0]["reason"] and not wanted.at_head:
-            values, asked = _at_parents(rag, repository, wanted, newer, rivals)
-            judged.append(_judgement(AT_PARENT, values))
-            searches += asked
+    judged, searches = _judged(rag, repository, wanted, newer, rivals) if best.weights != defaults else ([], 0)
     return {
         "repository": repository["name"],
         "repository_id": repository["id"],
@@ -103,10 +88,22 @@ def tuned(rag: Server, wanted: Wanted) -> dict[str, Any]:
         "judged": judged,
         "is_better": bool(judged) and not judged[-1]["reason"],
         "reason": (judged[-1]["reason"] or "the gain on the newer questions is significant") if judged else NO_OTHER,
-        "searches": searches,
+        "searches": tuning.searches + searches,
         "took_s": round(time.monotonic() - started, 1),
         "program": PROGRAM_VERSION,
     }
+
+
+def _parts(found: History, name: str) -> tuple[list[Asked], list[Asked]]:
+    """The older questions and the newer ones. Fails where these are too few to judge by."""
+    older, newer = split(found.asked)
+    if len(newer) < FEWEST_TO_JUDGE:
+        raise Failure(
+            f"too little history: {len(found.asked)} commits of {name} make a question, the {len(newer)} newest of them "
+            f"to judge by, where {FEWEST_TO_JUDGE} are needed; nothing was changed",
+            exit_code=TOO_LITTLE_HISTORY,
+        )
+    return older, newer
 
 
 def _search(
@@ -131,6 +128,22 @@ def _tell(found: Found) -> None:
     trial = found.trials[-1]
     if trial.is_taken:
         say(f"  {trial.name} {trial.value:g}: {trial.gain:+.3f} on the older questions")
+
+
+def _judged(
+    rag: Server,
+    repository: dict[str, Any],
+    wanted: Wanted,
+    newer: Sequence[Asked],
+    rivals: Mapping[str, dict[str, float]],
+) -> tuple[list[dict[str, Any]], int]:
+    """Judgements by the newer questions, the second only where the first finds a gain; and how many searches."""
+    asker = Asker(rag, repository["id"], [one.question for one in newer])
+    judged = [_judgement(AT_HEAD, {name: asker.all(weights) for name, weights in rivals.items()})]
+    if judged[0]["reason"] or wanted.at_head:
+        return judged, asker.searches
+    values, searches = _at_parents(rag, repository, wanted, newer, rivals)
+    return [*judged, _judgement(AT_PARENT, values)], asker.searches + searches
 
 
 def _at_parents(

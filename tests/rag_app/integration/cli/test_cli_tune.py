@@ -15,6 +15,7 @@ import httpx
 import pytest
 from qdrant_client import AsyncQdrantClient
 
+from rag_app.cli.measuring import FIGURES
 from rag_app.core.settings import RagSettings
 from rag_app.db.chunks import ChunkStore
 from rag_app.main import create_app
@@ -172,6 +173,22 @@ def test_a_gain_that_may_be_luck_is_not_kept(served: Served, monkeypatch: pytest
     tuned = served.cli("tune", "--repo", "mine", *BUDGET)
     assert (tuned.code, "nothing kept: the gain on the newer questions is not significant" in tuned.out) == (1, True)
     assert served.ranking(mine)["weights"] == {}
+
+
+def test_a_gain_that_only_the_changes_themselves_give_is_not_kept(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 41 syncs would show it too: at the parents both rankings find as much.
+    alike = {name: 0.5 for prefix in ("", "span_") for name in (f"{prefix}{figure}" for figure in FIGURES)}
+    monkeypatch.setattr(
+        "rag_app.cli.tune_work.at_parents",
+        lambda rag, repository, past, asked, ways: ({name: [alike] * len(asked) for name in ways}, 0),
+    )
+    mine = served.index("mine", _steps(TOPICS, 134))
+    tuned = served.cli("tune", "--repo", "mine", "--json", *BUDGET)
+    by_index, at_parents = json.loads(tuned.out)["judged"]
+    assert (by_index["reason"], at_parents["reason"]) == ("", "the gain on the newer questions is not significant")
+    assert (tuned.code, served.ranking(mine)["weights"]) == (1, {})
 
 
 def test_too_little_history_is_said_with_an_exit_code_of_its_own(served: Served) -> None:
