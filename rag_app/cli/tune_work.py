@@ -99,8 +99,8 @@ def _parts(found: History, name: str) -> tuple[list[Asked], list[Asked]]:
     older, newer = split(found.asked)
     if len(newer) < FEWEST_TO_JUDGE:
         raise Failure(
-            f"too little history: {len(found.asked)} commits of {name} make a question, the {len(newer)} newest of them "
-            f"to judge by, where {FEWEST_TO_JUDGE} are needed; nothing was changed",
+            f"too little history: {len(found.asked)} commits of {name} make a question, the {len(newer)} newest of "
+            f"them to judge by, where {FEWEST_TO_JUDGE} are needed; nothing was changed",
             exit_code=TOO_LITTLE_HISTORY,
         )
     return older, newer

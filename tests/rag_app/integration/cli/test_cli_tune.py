@@ -338,3 +338,21 @@ def test_a_repository_that_holds_no_question_is_told_with_what_was_left_out(serv
     told = served.cli("eval", "--repo", "mine")
     assert told.code == 3
     assert "makes a question (1 cosmetic, 1 first commit)" in told.err
+
+
+def test_no_program_that_the_repositorys_own_configuration_names_is_run(served: Served, tmp_path: Path) -> None:
+    served.index("mine", _steps(TOPICS, 4))
+    trap, sprung = tmp_path / "trap", tmp_path / "sprung"
+    trap.write_text(f"#!/bin/sh\necho $0 >> {sprung}\ncat\n")
+    trap.chmod(0o755)
+    mine = served.root / "mine"
+    (mine / ".gitattributes").write_text("*.py diff=trap filter=trap\n")
+    for name in ("diff.external", "diff.trap.textconv", "diff.trap.command", "core.pager", "pager.log", "core.fsmonitor",
+                 "filter.trap.smudge", "filter.trap.clean", "gpg.program", "core.sshCommand"):  # fmt: skip
+        git(mine, "config", name, str(trap))
+    git(mine, "config", "log.showSignature", "true")
+    (mine / ".git" / "hooks" / "post-checkout").write_text(trap.read_text())
+    (mine / ".git" / "hooks" / "post-checkout").chmod(0o755)
+    assert served.cli("eval", "--repo", "mine").code == 0
+    assert served.cli("eval", "--repo", "mine", "--at-parent", "-n", "2").code == 0
+    assert not sprung.exists(), sprung.read_text()
