@@ -347,8 +347,11 @@ def test_no_program_that_the_repositorys_own_configuration_names_is_run(served: 
     trap.chmod(0o755)
     mine = served.root / "mine"
     (mine / ".gitattributes").write_text("*.py diff=trap filter=trap\n")
-    for name in ("diff.external", "diff.trap.textconv", "diff.trap.command", "core.pager", "pager.log", "core.fsmonitor",
-                 "filter.trap.smudge", "filter.trap.clean", "gpg.program", "core.sshCommand"):  # fmt: skip
+    programs = (
+        "core.fsmonitor core.pager core.sshCommand diff.external diff.trap.command diff.trap.textconv "
+        "filter.trap.clean filter.trap.smudge gpg.program pager.log"
+    )
+    for name in programs.split():
         git(mine, "config", name, str(trap))
     git(mine, "config", "log.showSignature", "true")
     (mine / ".git" / "hooks" / "post-checkout").write_text(trap.read_text())
