@@ -17,6 +17,7 @@ from rag_app.cli.logs import logs
 from rag_app.cli.output import say
 from rag_app.cli.repositories import index, repos
 from rag_app.cli.search import search
+from rag_app.cli.tune import evaluate, tune
 from rag_app.cli.up import up
 
 app = typer.Typer(
@@ -26,8 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up, index, search, ask, generate, status, doctor, key, logs, backup, restore, migrate):
+for command in (up, index, search, ask, generate, status, doctor, key, logs, backup, restore, migrate, tune):
     app.command()(command)
+app.command("eval")(evaluate)
 app.add_typer(repos, name="repos")
 
 

@@ -33,7 +33,7 @@ def follow(rag: Server, job: dict[str, Any], what: str, expected: int | None = N
             TimeElapsedColumn(), console=out, transient=True,
         ) as bar:  # fmt: skip
             task = bar.add_task(f"indexing {printable(what)}", total=None, line="")
-            for last in _states(rag, job):
+            for last in states(rag, job):
                 _move(bar, task, last["progress"], expected)
     else:
         last = _follow_plainly(rag, job, what, expected, out)
@@ -46,20 +46,21 @@ def follow(rag: Server, job: dict[str, Any], what: str, expected: int | None = N
 
 def _follow_plainly(rag: Server, job: dict[str, Any], what: str, expected: int | None, out: Console) -> dict[str, Any]:
     last, told_at = job, time.monotonic()
-    for last in _states(rag, job):
+    for last in states(rag, job):
         if time.monotonic() - told_at >= PLAIN_LINE_EVERY_S:
             told_at = time.monotonic()
             out.print(f"indexing {printable(what)}: {describe(last['progress'], expected)}", markup=False)
     return last
 
 
-def _states(rag: Server, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def states(rag: Server, job: dict[str, Any], every_s: float = POLL_S) -> Iterator[dict[str, Any]]:
+    """The job as it is each time it was asked for, until it is over."""
     while True:
         job = rag.call("GET", f"/v1/jobs/{job['id']}")
         yield job
         if job["state"] not in ("queued", "running"):
             return
-        time.sleep(POLL_S)
+        time.sleep(every_s)
 
 
 def _move(bar: Progress, task: TaskID, progress: dict[str, Any], expected: int | None) -> None:

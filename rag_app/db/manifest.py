@@ -15,6 +15,7 @@ from typing import Any
 from rag_app.core.models import ModelIdentity, Scope
 from rag_app.db.manifest_files import FileLedger
 from rag_app.db.manifest_jobs import JobLedger, refuse_in_maintenance
+from rag_app.db.manifest_rankings import RankingLedger
 from rag_app.db.manifest_schema import BASE_LAYER, MIGRATIONS
 from rag_app.db.manifest_totals import Totals, read_totals
 from rag_app.db.records import INDEXED, RefState, Repository, RepositoryState, Source
@@ -41,13 +42,14 @@ FROM repositories r LEFT JOIN refs d ON d.repository = r.id AND d.is_default = 1
 
 
 class Manifest:
-    """What is indexed. `files` is the indexer's side of it, `jobs` holds jobs and the indexer's lease."""
+    """What is indexed. `files` is the indexer's side, `jobs` has jobs and leases, `rankings` the kept weights."""
 
     def __init__(self, path: Path):
         """path: the database file; nothing is opened before open()."""
         self._database = Database(path, MIGRATIONS, keeps_old=True)
         self.files = FileLedger(self._database)
         self.jobs = JobLedger(self._database)
+        self.rankings = RankingLedger(self._database)
 
     def open(self) -> None:
         """Create or migrate the file; of one that is migrated a copy stays beside it, manifest.v<version>.sqlite.

@@ -101,4 +101,15 @@ CREATE TABLE facts (
 ) STRICT, WITHOUT ROWID
 """
 
-MIGRATIONS = (_V1, _V2)
+# Ranking weights that a team's own history chose: weights are the ones that differ from the defaults (JSON), evidence
+# is what they were kept for (JSON).
+_V3 = """
+CREATE TABLE rankings (
+    repository TEXT PRIMARY KEY REFERENCES repositories (id) ON DELETE CASCADE,
+    weights TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    kept_at REAL NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+
+MIGRATIONS = (_V1, _V2, _V3)

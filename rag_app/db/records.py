@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 RepositoryState = Literal["new", "indexing", "ready", "failed"]
 JobState = Literal["queued", "running", "succeeded", "failed"]
@@ -116,3 +116,15 @@ class Job:
     def is_over(self) -> bool:
         """Whether nothing more will change."""
         return self.state in ("succeeded", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRanking:
+    """Weights that searches of one repository are ranked with: those that differ from the defaults.
+
+    evidence: what they were kept for, as whoever kept them tells it. kept_at: Unix seconds.
+    """
+
+    weights: Mapping[str, float]
+    evidence: Mapping[str, Any]
+    kept_at: float

@@ -1,6 +1,7 @@
 """A text-embeddings-inference server small enough to read, over real HTTP: what it is asked, it remembers."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ class FakeTei:
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     short_answers: bool = False
+    vector: Callable[[str], list[float]] = toy_vector
 
     def app(self) -> FastAPI:
         """The server; run it with tests.support.live.live."""
@@ -50,7 +52,7 @@ class FakeTei:
 
         @app.post("/embed")
         async def embed(request: Request) -> Response:
-            return await self._answer(request, toy_vector)
+            return await self._answer(request, self.vector)
 
         @app.post("/tokenize")
         async def tokenize(request: Request) -> Response:

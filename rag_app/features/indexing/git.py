@@ -19,7 +19,7 @@ LOCAL_TIMEOUT_S = 20.0
 # What git says is shown to the caller: its last lines, which hold the reason.
 _SHOWN_CHARS = 300
 
-_SAFE = (
+SAFE_OPTIONS = (
     "-c", "core.hooksPath=/dev/null",
     "-c", "core.fsmonitor=false",
     "-c", "core.symlinks=true",
@@ -151,12 +151,12 @@ async def _git(folder: Path, *arguments: str, remote: str | None = None, paths: 
     is_plain = remote is not None and remote.startswith("http:")
     process = await asyncio.create_subprocess_exec(
         "git",
-        *_SAFE,
+        *SAFE_OPTIONS,
         # Of plain hosts the listed ones are asked, and none that they name.
         *(("-c", "http.followRedirects=false") if is_plain else ()),
         *arguments,
         cwd=folder,
-        env=_environment(os.environ, is_plain=is_plain) | dict(paths or {}),
+        env=quiet_environment(os.environ, is_plain=is_plain) | dict(paths or {}),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -188,7 +188,7 @@ def _messages(arguments: Sequence[str], code: int, said: str, remote: str | None
     return message, f"git {arguments[0]} failed with code {code}"
 
 
-def _environment(own: Mapping[str, str], *, is_plain: bool) -> dict[str, str]:
+def quiet_environment(own: Mapping[str, str], *, is_plain: bool) -> dict[str, str]:
     """Ours without what would redirect git, and with all that makes it silent."""
     kept = {name: value for name, value in own.items() if not name.startswith("GIT_")}
     return {

@@ -23,6 +23,7 @@ from rag_app.db.records import RefState
 from rag_app.features.search import fusion, ranking
 from rag_app.features.search.candidates import CandidateSource
 from rag_app.features.search.fusion import Ranked
+from rag_app.features.search.kept import kept_weights
 from rag_app.features.search.query import (
     PathFilter,
     checked_limit,
@@ -52,6 +53,7 @@ class _Run:
     ranking: Weights
     read: Understood
     filters: Filters | None  # the request's and the query's own; None where nothing can satisfy both
+    is_kept: bool = False  # the repository's own weights are below the request's
     states: Sequence[RefState] = ()
     weights: Mapping[int, float] = field(default_factory=dict)
     dense: tuple[float, ...] | None = None
@@ -115,6 +117,8 @@ class CodeRetriever(BaseRetriever):
         with run.stage("manifest"):
             scope = await self._source.narrowed(self._scope, run.read.filters.repositories)
             run.states, is_whole = await self._source.states(scope, self._query.ref)
+            weights, run.is_kept = await asyncio.to_thread(kept_weights, self._manifest, scope)
+            run.ranking = weights.overridden(self._query.ranking)
             if self._query.ref is not None and scope and not run.states:
                 raise NotFound(
                     f"no repository in scope has the ref {self._query.ref!r}; GET /v1/repositories lists them"
@@ -137,7 +141,7 @@ class CodeRetriever(BaseRetriever):
         return ranking.quoted(hits, run.read, run.ranking.verbatim_boost)[: self._query.limit]
 
     def _asked(self, run: _Run) -> Asked:
-        origin = "request" if self._query.ranking else "default"
+        origin = "request" if self._query.ranking else "repository" if run.is_kept else "default"
         return Asked(str(run.read.kind), run.text, run.filters or self._query.filters, run.ranking.named(), origin)
 
     async def _by_name(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:

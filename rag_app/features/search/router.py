@@ -1,4 +1,4 @@
-"""POST /v1/search."""
+"""POST /v1/search, and the weights that a repository's searches are ranked with."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,12 @@ from fastapi import APIRouter
 from rag_app.core.models import Scope
 from rag_app.core.settings import RagSettings
 from rag_app.core.wire import checked_text
+from rag_app.db.records import KeptRanking
+from rag_app.features.search.kept import bounds
 from rag_app.features.search.query import checked_limit
-from rag_app.features.search.schemas import SearchRequest, SearchResponse
+from rag_app.features.search.schemas import KeepRequest, RankingOut, SearchRequest, SearchResponse
 from rag_app.features.search.service import SearchService, narrowed_scope
+from rag_app.features.search.weights import Weights
 
 
 def search_router(service: SearchService, scope: Callable[[], Scope], settings: RagSettings) -> APIRouter:
@@ -23,4 +26,20 @@ def search_router(service: SearchService, scope: Callable[[], Scope], settings: 
         result = await service.search(query, narrowed_scope(scope(), body.repositories))
         return SearchResponse.of(result, body.explain)
 
+    @router.get("/v1/repositories/{identifier}/ranking", summary="A repository's weights, all defaults and bounds")
+    async def ranking(identifier: str) -> RankingOut:
+        return _told(await service.kept_ranking(identifier, scope()))
+
+    @router.put("/v1/repositories/{identifier}/ranking", summary="Keep weights for searches of this repository")
+    async def keep(identifier: str, body: KeepRequest) -> RankingOut:
+        return _told(await service.keep_ranking(identifier, scope(), body.weights, body.evidence))
+
+    @router.delete("/v1/repositories/{identifier}/ranking", status_code=204, summary="Go back to the defaults")
+    async def forget(identifier: str) -> None:
+        await service.forget_ranking(identifier, scope())
+
     return router
+
+
+def _told(kept: KeptRanking | None) -> RankingOut:
+    return RankingOut.of(kept, Weights().named(), bounds())

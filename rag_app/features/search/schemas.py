@@ -1,11 +1,14 @@
 """The wire shapes of search."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from rag_app.core.models import Asked, SearchQuery, SearchResult
 from rag_app.core.wire import FILTERS_TOLD, HitOut, Narrowed, Word
+from rag_app.db.records import KeptRanking
 
 
 class SearchRequest(Narrowed):
@@ -62,3 +65,49 @@ class SearchResponse(BaseModel):
         hits = [HitOut.of(hit, explain) for hit in result.hits]
         query = AskedOut.of(result.asked) if explain and result.asked is not None else None
         return cls(hits=hits, degraded=list(result.degraded), took_ms=dict(result.took_ms), query=query)
+
+
+class KeepRequest(BaseModel):
+    """Weights to be kept for a repository."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weights: dict[Word, float] = Field(min_length=1, max_length=50, description="By name, as `ranking` of a search.")
+    evidence: dict[Word, JsonValue] = Field(
+        default_factory=dict, max_length=50, description="What they are kept for, such as the gain; told back as it is."
+    )
+
+
+class BoundsOut(BaseModel):
+    """Between what a weight may lie, and where its signal is out."""
+
+    lowest: float
+    highest: float
+    neutral: float
+
+
+class RankingOut(BaseModel):
+    """The weights of searches of one repository. weights: kept ones, empty where none are; kept_at: null then."""
+
+    weights: dict[str, float]
+    defaults: dict[str, float]
+    bounds: dict[str, BoundsOut]
+    evidence: dict[str, JsonValue]
+    kept_at: str | None
+
+    @classmethod
+    def of(
+        cls,
+        kept: KeptRanking | None,
+        defaults: Mapping[str, float],
+        bounds: Mapping[str, tuple[float, float, float]],
+    ) -> "RankingOut":
+        """The wire shape. bounds: (lowest, highest, neutral) by name."""
+        moment = None if kept is None else datetime.fromtimestamp(kept.kept_at, UTC).isoformat(timespec="milliseconds")
+        return cls(
+            weights={} if kept is None else dict(kept.weights),
+            defaults=dict(defaults),
+            bounds={name: BoundsOut(lowest=b[0], highest=b[1], neutral=b[2]) for name, b in bounds.items()},
+            evidence={} if kept is None else dict(kept.evidence),
+            kept_at=None if moment is None else moment.replace("+00:00", "Z"),
+        )

@@ -1,5 +1,9 @@
 """Search: what may happen. Other features meet search here."""
 
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
 from rag_app.clients.embedding import Embedder
 from rag_app.core.metrics import RagMetrics
 from rag_app.core.models import Scope, SearchQuery, SearchResult
@@ -7,6 +11,8 @@ from rag_app.core.settings import RagSettings
 from rag_app.core.wire import checked_text
 from rag_app.db.chunks import ChunkStore
 from rag_app.db.manifest import Manifest
+from rag_app.db.records import KeptRanking
+from rag_app.features.search import kept
 from rag_app.features.search.query import checked_limit, narrowed_scope
 from rag_app.features.search.relevance import is_relevant
 from rag_app.features.search.retriever import CodeRetriever
@@ -49,3 +55,18 @@ class SearchService:
     def retriever(self, query: SearchQuery, scope: Scope) -> CodeRetriever:
         """A LlamaIndex retriever that does one such search; its `result` holds what search() would return."""
         return CodeRetriever(self._store, self._manifest, self._embedder, self._settings, query, scope, self._metrics)
+
+    async def kept_ranking(self, repository: str, scope: Scope) -> KeptRanking | None:
+        """The weights that are kept for a repository, or None. NotFound where it is not in scope."""
+        return await asyncio.to_thread(kept.told, self._manifest, repository, scope)
+
+    async def keep_ranking(
+        self, repository: str, scope: Scope, weights: Mapping[str, float], evidence: Mapping[str, Any]
+    ) -> KeptRanking | None:
+        """Keep weights for searches of this repository alone; what is kept then. Fails as kept.keep() does."""
+        await asyncio.to_thread(kept.keep, self._manifest, repository, scope, weights, evidence)
+        return await self.kept_ranking(repository, scope)
+
+    async def forget_ranking(self, repository: str, scope: Scope) -> None:
+        """Go back to the defaults. NotFound where it is not in scope; Conflict while the index is being restored."""
+        await asyncio.to_thread(kept.forget, self._manifest, repository, scope)

@@ -459,7 +459,18 @@ async def test_a_backup_of_an_older_manifest_is_brought_up_to_date(
     _as_of_version_1(tmp_path / "backup")
     await service_of(other).restore(tmp_path / "backup")
     assert await everything(other) == await everything(indexer)
-    assert other.manifest._database.row("PRAGMA user_version")[0] == 2  # type: ignore[index]
+    assert other.manifest._database.row("PRAGMA user_version")[0] == 3  # type: ignore[index]
+
+
+async def test_the_weights_that_were_kept_for_a_repository_come_back_with_it(
+    indexer: Indexer, other: Indexer, tmp_path: Path
+) -> None:
+    [repository] = indexer.manifest.repositories(indexer.manifest.all_ids())
+    indexer.manifest.rankings.keep(repository.id, {"test_weight": 0.25}, {"gain": 0.03})
+    await service_of(indexer).back_up(tmp_path / "backup")
+    await service_of(other).restore(tmp_path / "backup")
+    assert other.manifest.rankings.of(repository.id) == indexer.manifest.rankings.of(repository.id)
+    assert other.manifest.rankings.of(repository.id) is not None
 
 
 def _as_of_version_1(folder: Path) -> None:
@@ -472,6 +483,7 @@ def _as_of_version_1(folder: Path) -> None:
     decompress(folder / "manifest.sqlite.gz", folder / "m.sqlite")
     with sqlite3.connect(folder / "m.sqlite") as connection:
         connection.execute("DROP TABLE facts")
+        connection.execute("DROP TABLE rankings")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     compress(folder / "m.sqlite", folder / "manifest.sqlite.gz")

@@ -62,12 +62,30 @@ def test_a_manifest_of_the_first_version_is_brought_up_to_date_and_a_copy_is_kep
     assert manifest.model() is None, "what was never noted is not made up"
     manifest.set_model(IDENTITY, "0.1.0")
     assert manifest.model() == IDENTITY
+    assert manifest.rankings.of("r1") is None
     manifest.close()
     assert (version_of(path), version_of(tmp_path / "manifest.v1.sqlite")) == (len(MIGRATIONS), 1)
     # The way back: the older program opens the copy as it was.
     connection = sqlite3.connect(tmp_path / "manifest.v1.sqlite")
     assert connection.execute("SELECT name, chunks FROM repositories").fetchall() == [("old", 2)]
     connection.close()
+
+
+def test_a_manifest_of_the_second_version_can_keep_weights_and_a_copy_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.sqlite"
+    manifest_of_version_1(path)
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{MIGRATIONS[1]}; INSERT INTO facts VALUES ('program', '0.1.0'); PRAGMA user_version = 2")
+    connection.close()
+    manifest = Manifest(path)
+    manifest.open()
+    assert (manifest.fact("program"), manifest.rankings.of("r1")) == ("0.1.0", None)
+    manifest.rankings.keep("r1", {"test_weight": 0.25}, {"gain": 0.03})
+    kept = manifest.rankings.of("r1")
+    assert kept is not None
+    assert (kept.weights, kept.evidence) == ({"test_weight": 0.25}, {"gain": 0.03})
+    manifest.close()
+    assert (version_of(path), version_of(tmp_path / "manifest.v2.sqlite")) == (3, 2)
 
 
 def test_a_new_manifest_leaves_no_copy_of_nothing(tmp_path: Path) -> None:
@@ -80,7 +98,7 @@ def test_a_new_manifest_leaves_no_copy_of_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("newer", "has schema version 99, this program knows up to 2: start the newer"), ("broken", "cannot open")],
+    [("newer", "has schema version 99, this program knows up to 3: start the newer"), ("broken", "cannot open")],
 )
 def test_the_server_does_not_start_on_a_manifest_that_it_cannot_read_and_says_why(
     tmp_path: Path, content: str, words: str

@@ -335,3 +335,28 @@ def test_threads_read_while_another_writes(manifest: Manifest) -> None:
     reader.join()
     assert seen == sorted(seen)
     assert len(seen) > 1
+
+
+def test_kept_weights_are_one_set_a_repository_and_go_with_it(manifest: Manifest) -> None:
+    mine, other = register(manifest, "a"), register(manifest, "b")
+    manifest.rankings.keep(mine, {"test_weight": 0.25}, {"gain": 0.03})
+    manifest.rankings.keep(mine, {"docs_weight": 0.5, "per_file": 2}, {})
+    kept = manifest.rankings.of(mine)
+    assert kept is not None
+    assert (kept.weights, kept.evidence, kept.kept_at > 0) == ({"docs_weight": 0.5, "per_file": 2}, {}, True)
+    assert manifest.rankings.of(other) is None
+    manifest.rankings.forget(mine)
+    manifest.rankings.forget(mine)
+    assert manifest.rankings.of(mine) is None
+    manifest.rankings.keep(other, {"test_weight": 0.25}, {})
+    manifest.delete(other)
+    assert manifest.rankings.of(other) is None
+
+
+def test_no_weights_are_kept_or_forgotten_while_the_index_is_restored(manifest: Manifest) -> None:
+    mine = register(manifest)
+    manifest.jobs.begin_maintenance("restore", 60)
+    with pytest.raises(Conflict, match="being restored"):
+        manifest.rankings.keep(mine, {"test_weight": 0.25}, {})
+    with pytest.raises(Conflict, match="being restored"):
+        manifest.rankings.forget(mine)
