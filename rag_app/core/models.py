@@ -84,13 +84,17 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """One search. `ref`: a branch, tag or commit; None is each repository's default. `limit`: hits wanted."""
+    """One search. `ref`: a branch, tag or commit; None is each repository's default. `limit`: hits wanted.
+
+    `ranking`: other values for some of the ranking's weights, by name.
+    """
 
     text: str
     ref: str | None = None
     filters: Filters = field(default_factory=Filters)
     mode: SearchMode = "hybrid"
     limit: int = 10
+    ranking: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +109,27 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """How a query was understood. `text` is what was searched; `weights` are the ranking's, by name.
+
+    kind: "symbol", "path", "error", "code" or "words". weights_from: "default", "repository" or "request".
+    """
+
+    kind: str
+    text: str
+    filters: Filters
+    weights: Mapping[str, float]
+    weights_from: str
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """Hits, best first. `degraded` names the arms that could not be asked ("embedding"); `took_ms` is by stage."""
 
     hits: tuple[Hit, ...]
     degraded: tuple[str, ...]
     took_ms: Mapping[str, float]
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,27 +8,8 @@ from typing import TypeVar
 
 from rag_app.core.models import Chunk, Hit
 
-# What the dense arm weighs in the fusion; the sparse arm weighs the rest. NDCG@10, all-MiniLM-L6-v2, arms of 100:
-#                                     dense   BM25  share .5    .6    .7    .8    RRF
-# 327 docstrings, standard library     .577   .484      .624  .631  .624  .617   .578
-# 500 web queries for functions        .602   .363      .562  .579  .594  .603   .529
-# Scaling each arm by its best candidate instead fused to .547 to .609 on the first, where the scales below gave .600
-# to .618 with the same (plainer) terms.
-DENSE_SHARE = 0.7
-
 # The cosine that all-MiniLM-L6-v2 gives unrelated text and code: .10 and .18 on average on the same two sets.
 DENSE_FLOOR = 0.1
-
-# A chunk is a passage: three of a file show what is in it, and more push other files out of sight.
-MAX_PER_FILE = 3
-
-# Of the way to 1 that a definition goes when the query is its very name.
-DEFINITION_BOOST = 0.5
-
-# Of the way to 1 that a chunk goes that says the query word for word: a message that was pasted, a line of code. Of 61
-# messages and docstring lines taken out of seven repositories in four languages, the chunk that says it led for 48
-# without, and 60 with this.
-VERBATIM_BOOST = 0.5
 
 # Fewer words than this stand in many places by chance.
 VERBATIM_WORDS = 3
@@ -106,13 +87,13 @@ def weighted(ranked: Sequence[Ranked], weight: Callable[[Chunk], float], name: s
     return _best_first(changed)
 
 
-def boosted(ranked: Sequence[Ranked], name: str) -> list[Ranked]:
-    """Lift the chunks that are called `name` (lower-case, dotted; "" lifts none) towards 1; best first again."""
+def boosted(ranked: Sequence[Ranked], name: str, share: float) -> list[Ranked]:
+    """Lift the chunks that are called `name` (lower-case, dotted; "" lifts none) by a share of their way to 1."""
     if not name:
         return list(ranked)
     changed = []
     for one in ranked:
-        boost = DEFINITION_BOOST * (1 - one.score) if is_called(one.candidate.chunk, name) else 0.0
+        boost = share * (1 - one.score) if is_called(one.candidate.chunk, name) else 0.0
         changed.append(Ranked(one.candidate, one.score + boost, {**one.parts, "definition_boost": boost}))
     return _best_first(changed)
 
@@ -139,8 +120,8 @@ def is_quotable(text: str) -> bool:
     return len(text.split()) >= VERBATIM_WORDS
 
 
-def quoted(hits: Sequence[Hit], text: str) -> list[Hit]:
-    """Lift the hits that say the whole query, whatever its case and blanks, towards 1; best first again.
+def quoted(hits: Sequence[Hit], text: str, share: float) -> list[Hit]:
+    """Lift the hits that say the whole query, whatever its case and blanks, by a share of their way to 1.
 
     "RuntimeError: …" is looked for without the error's name, which is not in the string that is raised.
     """
@@ -149,14 +130,16 @@ def quoted(hits: Sequence[Hit], text: str) -> list[Hit]:
         return list(hits)
     lifted = []
     for hit in hits:
-        boost = VERBATIM_BOOST * (1 - hit.score) if wanted in _flat(hit.chunk.text) else 0.0
+        boost = share * (1 - hit.score) if wanted in _flat(hit.chunk.text) else 0.0
         scores = {**hit.scores, "verbatim_boost": boost} if boost else hit.scores
         lifted.append(replace(hit, score=hit.score + boost, scores=scores))
     return sorted(lifted, key=lambda hit: -hit.score)
 
 
-def spread(ranked: Sequence[Ranked], limit: int, per_file: int = MAX_PER_FILE) -> list[Ranked]:
-    """The first `limit`, with at most `per_file` chunks of a file as long as other files have something left."""
+def spread(ranked: Sequence[Ranked], limit: int, per_file: int) -> list[Ranked]:
+    """The first `limit`, with at most `per_file` chunks of a file (0: any) while other files have something left."""
+    if not per_file:
+        return list(ranked[:limit])
     seen: Counter[tuple[str, str]] = Counter()
     kept: list[Ranked] = []
     held_back: list[Ranked] = []

@@ -12,7 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from rag_app.clients.embedding import Embedder
 from rag_app.core.bm25 import highest_score, query_vector, term_weights
 from rag_app.core.metrics import RagMetrics
-from rag_app.core.models import Chunk, Hit, Scope, SearchQuery, SearchResult, SparseVector
+from rag_app.core.models import Asked, Chunk, Hit, Scope, SearchQuery, SearchResult, SparseVector
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import query_term_ids
 from rag_app.core.wire import checked_text
@@ -33,10 +33,14 @@ from rag_app.features.search.query import (
 from rag_app.features.search.ranking import Ranked
 from rag_app.features.search.relevance import coverage
 from rag_app.features.search.shown import shown
+from rag_app.features.search.weights import Weights
 from service_kit.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Upstream
 
 # What makes the dense arm stand aside: the embedding service is down, late, full, or answers wrongly.
 _ARM_FAILURES = (Unavailable, DeadlineExceeded, Overloaded, Upstream)
+
+# One arm in the order of its own scores: what the others are compared with.
+_BARE = frozenset({"dense", "sparse"})
 
 
 @dataclass(slots=True)
@@ -44,6 +48,7 @@ class _Run:
     """What one search has found out so far."""
 
     text: str
+    ranking: Weights
     states: Sequence[RefState] = ()
     weights: Mapping[int, float] = field(default_factory=dict)
     dense: tuple[float, ...] | None = None
@@ -91,11 +96,12 @@ class CodeRetriever(BaseRetriever):
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         checked_limit(self._query, self._settings)
-        run = _Run(checked_text("query", query_bundle.query_str, self._settings.max_query_chars))
+        text = checked_text("query", query_bundle.query_str, self._settings.max_query_chars)
+        run = _Run(text, Weights().overridden(self._query.ranking))
         with self._metrics.search(self._query.mode), run.stage("total"):
             hits = await self._search(run)
         self._metrics.searched(self._query.mode, run.took_ms, run.degraded)
-        self.result = SearchResult(tuple(hits), run.degraded, run.took_ms)
+        self.result = SearchResult(tuple(hits), run.degraded, run.took_ms, self._asked(run))
         return [NodeWithScore(node=_node(hit), score=hit.score) for hit in hits]
 
     async def _search(self, run: _Run) -> list[Hit]:
@@ -117,7 +123,14 @@ class CodeRetriever(BaseRetriever):
             ranked = await self._by_arms(run, selection, paths)
         with run.stage("fetch"):
             hits = await self._hits(run, ranked)
-        return ranking.quoted(hits, run.text)[: self._query.limit]
+        if self._query.mode in _BARE:
+            return hits
+        return ranking.quoted(hits, run.text, run.ranking.verbatim_boost)[: self._query.limit]
+
+    def _asked(self, run: _Run) -> Asked:
+        origin = "request" if self._query.ranking else "default"
+        kind = "symbol" if symbol_asked(run.text) else "words"
+        return Asked(kind, run.text, self._query.filters, run.ranking.named(), origin)
 
     async def _by_name(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
         name = symbol_asked(run.text) or run.text.lower()
@@ -140,22 +153,24 @@ class CodeRetriever(BaseRetriever):
             by_arm = {id(vector): [(f.chunk, f.score) for f in arm] for vector, arm in zip(vectors, arms, strict=True)}
             merged = ranking.merge(by_arm.get(id(run.dense), []), by_arm.get(id(run.sparse), []))
             ranked = ranking.convex(merged, self._dense_share(run), highest_score(run.weights))
+            if self._query.mode in _BARE:
+                return ranked[: self._query.limit]
             ranked = self._weighted(run, ranked)
-            ranked = ranking.boosted(ranked, symbol_asked(run.text))
+            ranked = ranking.boosted(ranked, symbol_asked(run.text), run.ranking.definition_boost)
             deep = ranking.VERBATIM_DEPTH if ranking.is_quotable(run.text) else 0
-            return ranking.spread(ranked, max(deep, self._query.limit))
+            return ranking.spread(ranked, max(deep, self._query.limit), int(run.ranking.per_file))
 
     def _weighted(self, run: _Run, ranked: Sequence[Ranked]) -> list[Ranked]:
         # Who names paths has said which files matter.
         if self._query.filters.paths:
             return list(ranked)
         asked = classes_asked(run.text)
-        return ranking.weighted(ranked, lambda chunk: path_weight(chunk.span.path, asked), "path_weight")
+        return ranking.weighted(ranked, lambda chunk: path_weight(chunk.span.path, asked, run.ranking), "path_weight")
 
     def _dense_share(self, run: _Run) -> float:
         if run.dense is None:
             return 0.0
-        return 1.0 if run.sparse is None else ranking.DENSE_SHARE
+        return 1.0 if run.sparse is None or self._query.mode == "dense" else run.ranking.dense_share
 
     async def _ask_words(self, run: _Run) -> None:
         """The sparse vector, and the weights that coverage is measured by, from the repositories searched."""

@@ -16,7 +16,7 @@ def search_router(service: SearchService, scope: Callable[[], Scope], settings: 
     """The route. scope: the repositories that the caller may see."""
     router = APIRouter(tags=["search"])
 
-    @router.post("/v1/search", summary="Find code by meaning, words and names")
+    @router.post("/v1/search", summary="Find code by meaning, words and names", response_model_exclude_none=True)
     async def search(body: SearchRequest) -> SearchResponse:
         query = body.search_query(checked_text("query", body.query, settings.max_query_chars))
         checked_limit(query, settings)

@@ -1,27 +1,62 @@
 """The wire shapes of search."""
 
+from dataclasses import asdict, replace
+
 from pydantic import BaseModel, Field
 
-from rag_app.core.models import SearchResult
-from rag_app.core.wire import HitOut, Narrowed
+from rag_app.core.models import Asked, SearchQuery, SearchResult
+from rag_app.core.wire import HitOut, Narrowed, Word
 
 
 class SearchRequest(Narrowed):
     """A search."""
 
     query: str = Field(description="What to look for: words, a question, a name, a piece of code.")
-    explain: bool = Field(False, description="Tell each arm's rank and score, and each boost.")
+    explain: bool = Field(False, description="Tell each arm's rank and score, each boost, and how the query was read.")
+    ranking: dict[Word, float] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="Other values for weights of the ranking, for this search only; `explain` lists them.",
+    )
+
+    def search_query(self, text: str) -> SearchQuery:
+        """As Narrowed's, with the weights asked for."""
+        return replace(super().search_query(text), ranking=self.ranking)
+
+
+class AskedOut(BaseModel):
+    """How a query was understood: what was searched, where, and by whose weights (default, repository, request)."""
+
+    kind: str
+    text: str
+    filters: dict[str, list[str]]
+    weights: dict[str, float]
+    weights_from: str
+
+    @classmethod
+    def of(cls, asked: Asked) -> "AskedOut":
+        """The wire shape."""
+        filters = {name: list(values) for name, values in asdict(asked.filters).items()}
+        return cls(
+            kind=asked.kind,
+            text=asked.text,
+            filters=filters,
+            weights=dict(asked.weights),
+            weights_from=asked.weights_from,
+        )
 
 
 class SearchResponse(BaseModel):
-    """Hits, best first. degraded: arms that could not be asked; took_ms: by stage."""
+    """Hits, best first. degraded: arms that could not be asked; took_ms: by stage; query: where explain."""
 
     hits: list[HitOut]
     degraded: list[str]
     took_ms: dict[str, float]
+    query: AskedOut | None = None
 
     @classmethod
     def of(cls, result: SearchResult, explain: bool) -> "SearchResponse":
         """The wire shape of a result."""
         hits = [HitOut.of(hit, explain) for hit in result.hits]
-        return cls(hits=hits, degraded=list(result.degraded), took_ms=dict(result.took_ms))
+        query = AskedOut.of(result.asked) if explain and result.asked is not None else None
+        return cls(hits=hits, degraded=list(result.degraded), took_ms=dict(result.took_ms), query=query)

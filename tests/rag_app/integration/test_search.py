@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from qdrant_client import AsyncQdrantClient
 
 from rag_app.clients.embedding import ServiceEmbedder
-from rag_app.core.models import Chunk, Filters, Scope, SearchQuery, SearchResult
+from rag_app.core.models import Chunk, Filters, Scope, SearchMode, SearchQuery, SearchResult
 from rag_app.core.settings import RagSettings
 from rag_app.db.chunks import ChunkStore
 from rag_app.features.search import candidates, query
@@ -131,10 +131,28 @@ class TestModes:
         assert result.hits[0].scores["definition_boost"] > 0
 
     async def test_tests_and_docs_stand_behind_code_unless_asked_for(self, index: SmallIndex) -> None:
-        assert places(await find(index, "lock release", mode="sparse"))[0] == "src/pool.py:1"
-        assert places(await find(index, "the test of lock release", mode="sparse"))[0] == "tests/test_pool.py:1"
-        docs = await find(index, "lock release", mode="sparse", filters=Filters(paths=("docs", "src")))
+        words = {"dense_share": 0.0}
+        assert places(await find(index, "lock release", ranking=words))[0] == "src/pool.py:1"
+        assert places(await find(index, "the test of lock release", ranking=words))[0] == "tests/test_pool.py:1"
+        docs = await find(index, "lock release", ranking=words, filters=Filters(paths=("docs", "src")))
+        assert docs.hits
         assert all("path_weight" not in hit.scores for hit in docs.hits)
+
+    async def test_another_weight_for_one_search_changes_its_order_and_is_told(self, index: SmallIndex) -> None:
+        usual = await find(index, "lock release", ranking={"dense_share": 0.0})
+        alike = await find(index, "lock release", ranking={"dense_share": 0.0, "test_weight": 1, "docs_weight": 1})
+        assert places(usual)[0] == "src/pool.py:1"
+        assert places(alike)[0] != "src/pool.py:1"
+        assert alike.asked is not None
+        assert (alike.asked.weights["test_weight"], alike.asked.weights_from) == (1, "request")
+
+    @pytest.mark.parametrize("mode", ["dense", "sparse"])
+    async def test_a_bare_arm_is_in_the_order_of_its_own_scores(self, index: SmallIndex, mode: SearchMode) -> None:
+        result = await find(index, "lock release", mode=mode)
+        scores = [hit.scores[mode] for hit in result.hits]
+        assert len(scores) > 2
+        assert scores == sorted(scores, reverse=True)
+        assert all("path_weight" not in hit.scores for hit in result.hits)
 
     async def test_a_limit_is_kept(self, index: SmallIndex) -> None:
         assert len((await find(index, "lock", limit=2)).hits) == 2
@@ -351,7 +369,11 @@ class TestRoute:
 
     async def test_explain_tells_ranks_parts_and_weights(self, http: httpx.AsyncClient, repository: str) -> None:
         body = {"query": "lock release", "explain": True}
-        hits = (await http.post("/v1/search", json=body)).json()["hits"]
+        answer = (await http.post("/v1/search", json=body)).json()
+        hits, asked = answer["hits"], answer["query"]
+        assert (asked["kind"], asked["text"], asked["weights_from"]) == ("words", "lock release", "default")
+        assert asked["weights"]["test_weight"] == 0.5
+        assert asked["filters"] == {"languages": [], "paths": [], "symbols": []}
         assert {"dense_rank", "sparse_rank", "dense_part", "sparse_part", "path_weight"} <= set(hits[0]["scores"])
         of_test = next(hit for hit in hits if hit["path"].startswith("tests/"))
         assert of_test["scores"]["path_weight"] == 0.5
@@ -366,6 +388,8 @@ class TestRoute:
             ({"query": "x" * 100_000}, 422, "validation", "100000 characters; the limit is 8000"),
             ({"query": "x", "limit": 0}, 422, "validation", "limit is 0; it may be 1 to 100"),
             ({"query": "x", "limit": 10_000}, 422, "validation", "limit is 10000; it may be 1 to 100"),
+            ({"query": "x", "ranking": {"luck": 1}}, 422, "validation", "'luck'"),
+            ({"query": "x", "ranking": {"dense_share": 2}}, 422, "validation", "dense_share is 2"),
             ({"query": "x", "mode": "psychic"}, 422, "validation", "mode"),
             ({"query": "x", "language": ["python"]}, 422, "validation", "language"),
             ({"query": "x", "repositories": ["nope"]}, 404, "not_found", "'nope'"),

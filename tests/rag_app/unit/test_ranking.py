@@ -94,11 +94,11 @@ def test_a_chunk_is_called_by_its_symbol_its_qualified_name_and_the_ends_of_it()
 
 def test_the_definition_of_the_very_name_asked_for_is_lifted() -> None:
     ranked = [Ranked(Candidate(A), 0.6), Ranked(Candidate(CLOSE), 0.4)]
-    lifted = boosted(ranked, "pool.close")
+    lifted = boosted(ranked, "pool.close", 0.5)
     assert ids(lifted) == [CLOSE, A]
     assert lifted[0].score == pytest.approx(0.7)
     assert lifted[0].parts["definition_boost"] == pytest.approx(0.3)
-    assert ids(boosted(ranked, "")) == [A, CLOSE]
+    assert ids(boosted(ranked, "", 0.5)) == [A, CLOSE]
 
 
 def test_names_rank_whole_before_end_before_beginning_and_short_before_long() -> None:
@@ -117,15 +117,15 @@ def test_names_rank_whole_before_end_before_beginning_and_short_before_long() ->
 def test_a_file_gives_its_three_best_and_the_rest_only_where_nothing_else_is_left() -> None:
     same = [Ranked(Candidate(make_chunk("a.py", f"part {i}", start_line=i + 1)), 0.9 - i / 100) for i in range(5)]
     other = Ranked(Candidate(B), 0.1)
-    assert spread([*same, other], 4) == [*same[:3], other]
-    assert spread([*same, other], 6) == [*same, other]
-    assert spread([], 3) == []
+    assert spread([*same, other], 4, 3) == [*same[:3], other]
+    assert spread([*same, other], 6, 3) == [*same, other]
+    assert spread([], 3, 3) == []
 
 
 def test_the_same_path_in_two_repositories_is_two_files() -> None:
     ours = [Ranked(Candidate(make_chunk("a.py", f"{i}", start_line=i + 1)), 0.9) for i in range(3)]
     theirs = [Ranked(Candidate(make_chunk("a.py", f"{i}", repository="r2", start_line=i + 1)), 0.8) for i in range(3)]
-    assert spread([*ours, *theirs], 6) == [*ours, *theirs]
+    assert spread([*ours, *theirs], 6, 3) == [*ours, *theirs]
 
 
 SAID = make_chunk("m.py", 'msg = """Working outside\n    of application context."""')
@@ -142,7 +142,7 @@ SAID = make_chunk("m.py", 'msg = """Working outside\n    of application context.
 )
 def test_who_says_the_query_word_for_word_leads(text: str) -> None:
     hits = [Hit(A, "main", "c", 0.6, {"fused": 0.6}), Hit(SAID, "main", "c", 0.4, {"fused": 0.4})]
-    first, second = quoted(hits, text)
+    first, second = quoted(hits, text, 0.5)
     assert (first.chunk, first.score, first.scores) == (SAID, pytest.approx(0.7), {"fused": 0.4, "verbatim_boost": 0.3})
     assert second == hits[0]
 
@@ -150,7 +150,7 @@ def test_who_says_the_query_word_for_word_leads(text: str) -> None:
 @pytest.mark.parametrize("text", ["outside of", "Error: outside of", "is it working outside of application context"])
 def test_two_words_or_other_words_lift_nothing(text: str) -> None:
     hits = [Hit(A, "main", "c", 0.6, {}), Hit(SAID, "main", "c", 0.4, {})]
-    assert quoted(hits, text) == hits
+    assert quoted(hits, text, 0.5) == hits
 
 
 def test_what_can_be_looked_for_word_for_word_has_three() -> None:

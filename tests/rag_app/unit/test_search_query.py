@@ -9,7 +9,7 @@ from rag_app.core.models import Filters, Hit, SearchQuery
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import term_id
 from rag_app.db.records import RefState
-from rag_app.features.search.paths import ASIDE_WEIGHT, classes_asked, path_class, path_weight
+from rag_app.features.search.paths import classes_asked, path_class, path_weight
 from rag_app.features.search.query import (
     MAX_EXACT_PATHS,
     PathFilter,
@@ -20,6 +20,7 @@ from rag_app.features.search.query import (
     symbol_asked,
 )
 from rag_app.features.search.relevance import RELEVANT_BOTH, RELEVANT_COVERAGE, coverage, is_relevant
+from rag_app.features.search.weights import Weights
 from service_kit.errors import NotFound, ValidationFailed
 from tests.support.chunks import make_chunk
 
@@ -164,12 +165,17 @@ def test_path_classes(path: str, kind: str) -> None:
     assert path_class(path) == kind
 
 
+WEIGHTS = Weights()
+
+
 def test_tests_and_docs_stand_back_unless_the_query_asks_for_them() -> None:
-    assert path_weight("tests/test_app.py", classes_asked("where is the app created")) == ASIDE_WEIGHT
-    assert path_weight("tests/test_app.py", classes_asked("the test of the app")) == 1
-    assert path_weight("tests/test_app.py", classes_asked("which fixtures make the client")) == 1
-    assert path_weight("README.md", classes_asked("how is it documented")) == 1
-    assert path_weight("src/app.py", classes_asked("the tests")) == 1
+    assert (
+        path_weight("tests/test_app.py", classes_asked("where is the app created"), WEIGHTS) == WEIGHTS.test_weight < 1
+    )
+    assert path_weight("tests/test_app.py", classes_asked("the test of the app"), WEIGHTS) == 1
+    assert path_weight("tests/test_app.py", classes_asked("which fixtures make the client"), WEIGHTS) == 1
+    assert path_weight("README.md", classes_asked("how is it documented"), WEIGHTS) == 1
+    assert path_weight("src/app.py", classes_asked("the tests"), WEIGHTS) == 1
     assert classes_asked("latest attestation") == frozenset()
 
 

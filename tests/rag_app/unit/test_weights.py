@@ -1,0 +1,33 @@
+"""The ranking's weights: another value for some of them, within bounds, and the value that takes a signal out."""
+
+import math
+
+import pytest
+
+from rag_app.features.search.weights import Weights, neutral
+from service_kit.errors import ValidationFailed
+
+
+def test_some_weights_are_overridden_and_the_others_stay() -> None:
+    changed = Weights().overridden({"dense_share": 0.2, "per_file": 0})
+    assert changed.named() == {**Weights().named(), "dense_share": 0.2, "per_file": 0}
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"dense_shear": 0.2}, "no weight is called 'dense_shear'; there are dense_share"),
+        ({"dense_share": 1.01}, "dense_share is 1.01; it may be 0 to 1"),
+        ({"test_weight": -0.1}, "test_weight is -0.1; it may be 0 to 1"),
+        ({"dense_share": math.nan}, "dense_share is nan"),
+        ({"per_file": math.inf}, "per_file is inf"),
+    ],
+)
+def test_what_is_no_weight_is_refused_by_name(values: dict[str, float], says: str) -> None:
+    with pytest.raises(ValidationFailed, match=says):
+        Weights().overridden(values)
+
+
+def test_each_weight_has_a_neutral_value_within_its_bounds() -> None:
+    assert neutral().keys() == Weights().named().keys()
+    assert Weights().overridden(neutral()).named() == neutral()
