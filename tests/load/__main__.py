@@ -62,7 +62,7 @@ def main(
             driver = Driver(measured, locust, asked, folder, say, question_count)
             story = tell(load, driver, is_cost_wanted=not options.quick)
             say(f"cache of query vectors at the end: {measured.cache_counts()}")
-    except (server.NotReady, NotInstalled, corpus.WrongContent) as exc:
+    except (server.NotReady, NotInstalled, corpus.WrongContent, corpus.NotFetched) as exc:
         say(f"not measured: {exc}")
         return WRONG_USE
     figures = report.headline(story, chunks)

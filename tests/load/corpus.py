@@ -6,54 +6,34 @@ thought of this program.
 
 import hashlib
 import os
-import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-# A client fetches up to 11 MB; pip also asks a package's build backend for its name.
-DOWNLOAD_LIMIT_S = 300
+from benchmarks.core.packages import NotFetched, Package, WrongContent, npm, pypi, unpacked
+
+__all__ = ["PACKAGES", "NotFetched", "Package", "WrongContent", "cache_folder", "fingerprint", "sources"]
 
 # Catalogues of translations and pictures are not code.
 KEPT_SUFFIXES = frozenset({
     ".py", ".js", ".ts", ".java", ".c", ".cpp", ".h", ".pyx", ".pxi", ".html", ".css", ".md", ".rst", ".txt",
 })  # fmt: skip
-
-
-class WrongContent(Exception):
-    """A file is not the one that was pinned; the text says which, and what to delete."""
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A pinned source package. `folders`: what is kept of it, relative to its root; everything where empty."""
-
-    name: str
-    version: str
-    archive: str
-    sha256: str
-    folders: tuple[str, ...]
-    command: tuple[str, ...]  # fetches the archive into the folder {into}
-
-    def keeps(self, path: PurePosixPath) -> bool:
-        """Whether a file of the package, by its path under the root, is part of the corpus."""
-        if path.suffix not in KEPT_SUFFIXES or "locale" in path.parts:
-            return False
-        return not self.folders or any(path.is_relative_to(folder) for folder in self.folders)
+LEFT_OUT = frozenset({"locale"})
 
 
 def _from_pypi(name: str, version: str, sha256: str, *folders: str) -> Package:
-    pip = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", "{into}")
-    return Package(name, version, f"{name}-{version}.tar.gz", sha256, folders, (*pip, f"{name}=={version}"))
+    archive = f"{name}-{version}.tar.gz"
+    return _code(name, version, archive, sha256, folders, pypi(name, version, archive))
 
 
 def _from_npm(name: str, version: str, sha256: str, *folders: str) -> Package:
-    npm = ("npm", "pack", "--silent", "--pack-destination", "{into}")
-    return Package(name, version, f"{name}-{version}.tgz", sha256, folders, (*npm, f"{name}@{version}"))
+    archive = f"{name}-{version}.tgz"
+    return _code(name, version, archive, sha256, folders, npm(name, version, archive))
+
+
+def _code(
+    name: str, version: str, archive: str, sha256: str, folders: tuple[str, ...], command: tuple[str, ...]
+) -> Package:
+    return Package(name, version, archive, sha256, folders, command, suffixes=KEPT_SUFFIXES, without=LEFT_OUT)
 
 
 PACKAGES = (
@@ -69,46 +49,11 @@ def cache_folder() -> Path:
 
 
 def sources(cache: Path, say: Callable[[str], None], packages: Sequence[Package] = PACKAGES) -> list[Path]:
-    """The root folder of each package's sources, unpacked under `cache`/sources; each is fetched at most once.
-
-    Fails with WrongContent on a wrong hash, CalledProcessError where a registry's client fails.
-    """
-    return [_unpacked(_archive(package, cache / "archives", say), package, cache / "sources") for package in packages]
+    """As benchmarks.core.packages.unpacked, for this corpus."""
+    return unpacked(packages, cache, say)
 
 
 def fingerprint(packages: Sequence[Package] = PACKAGES) -> str:
     """What decides the corpus, in 12 characters."""
-    told = [(package.sha256, package.folders, sorted(KEPT_SUFFIXES)) for package in packages]
+    told = [(package.sha256, package.folders, sorted(package.suffixes)) for package in packages]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
-
-
-def _archive(package: Package, folder: Path, say: Callable[[str], None]) -> Path:
-    path = folder / package.archive
-    if not path.exists():
-        say(f"fetching {package.name} {package.version}")
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as into:
-            command = [word.replace("{into}", into) for word in package.command]
-            subprocess.run(command, check=True, timeout=DOWNLOAD_LIMIT_S, stdout=subprocess.DEVNULL)
-            (Path(into) / package.archive).replace(path)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != package.sha256:
-        raise WrongContent(f"{path} has sha256 {found}, not {package.sha256}; delete it and try again")
-    return path
-
-
-def _unpacked(archive: Path, package: Package, folder: Path) -> Path:
-    root = folder / f"{package.name}-{package.version}"
-    if root.exists():
-        return root
-    partial = root.with_name(f"{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            path = PurePosixPath(*PurePosixPath(member.name).parts[1:])  # without the archive's own top folder
-            if not member.isfile() or not package.keeps(path):
-                continue
-            member.name = str(path)
-            tar.extract(member, partial, filter="data")
-    partial.replace(root)
-    return root

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.load.corpus import PACKAGES, Package, WrongContent, fingerprint, sources
+from tests.load.corpus import KEPT_SUFFIXES, LEFT_OUT, PACKAGES, Package, WrongContent, fingerprint, sources
 
 
 def archive(folder: Path, files: dict[str, str]) -> tuple[Path, str]:
@@ -23,7 +23,7 @@ def archive(folder: Path, files: dict[str, str]) -> tuple[Path, str]:
 
 def package(path: Path, sha256: str, *folders: str) -> Package:
     copy = (sys.executable, "-c", "import shutil, sys; shutil.copy(*sys.argv[1:])", str(path), "{into}")
-    return Package("tiny", "1", path.name, sha256, folders, copy)
+    return Package("tiny", "1", path.name, sha256, folders, copy, suffixes=KEPT_SUFFIXES, without=LEFT_OUT)
 
 
 def silent(line: str) -> None: ...

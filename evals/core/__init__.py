@@ -1,0 +1,1 @@
+"""What the tasks, the systems and the report share."""

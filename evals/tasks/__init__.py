@@ -1,0 +1,1 @@
+"""Corpora with questions: each module gives tasks of one kind."""

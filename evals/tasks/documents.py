@@ -1,0 +1,62 @@
+"""Sets in BEIR's form, a document a file: CoSQA and CPython's docstrings, from a folder that EVALSETS names.
+
+A file's name is a number, since the name of what it defines would tell the answer to an index that reads names.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.core.task import Batch
+from search_eval.golden import Gold, Question
+
+# Files of one folder: a folder with 6,000 entries is unlike any code base.
+IN_A_FOLDER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """One set. `source` holds corpus, queries and judgements; the files are written below `work`."""
+
+    name: str
+    source: Path
+    work: Path
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        """Those that have a judged document."""
+        place = {row["_id"]: path_of(number) for number, row in enumerate(_rows(self.source / "corpus.jsonl"))}
+        gold: dict[str, list[Gold]] = defaultdict(list)
+        for row in _rows(self.source / "qrels.dev.jsonl"):
+            if row["score"] > 0:
+                gold[row["query-id"]].append(Gold(place[row["corpus-id"]]))
+        return [
+            Question(f"{self.name}-{row['_id']}", row["text"], tuple(gold[row["_id"]]), self.name, "python")
+            for row in _rows(self.source / "queries.dev.jsonl")
+            if row["_id"] in gold
+        ]
+
+    def batches(self) -> Iterator[Batch]:
+        """One: all documents."""
+        root = self.work / self.name
+        for number, row in enumerate(_rows(self.source / "corpus.jsonl")):
+            path = root / path_of(number)
+            text = row["text"] if row["text"].endswith("\n") else row["text"] + "\n"
+            if not path.exists() or path.read_text("utf-8") != text:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, "utf-8")
+        yield Batch(self.name, root, "whole", self.questions)
+
+
+def path_of(number: int) -> str:
+    """Where the document of this number stands: d012/1234.py."""
+    return f"d{number // IN_A_FOLDER:03}/{number:04}.py"
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
