@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vllm test-monitoring test-compose dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load constraints requirements clean
+.PHONY: help run test test-vllm test-monitoring test-compose test-notebooks notebooks dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load constraints requirements clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -41,6 +41,12 @@ test-monitoring: .venv/dev.stamp ## alert rules by promtool, and every alert fir
 	@$(PY) -m tests.support.prometheus
 	@exec $(PY) -m pytest -m monitoring tests/monitoring $(ARGS)
 
+test-notebooks: .venv/notebooks.stamp ## every notebook, run against a live stack: three minutes [ARGS="-k chunking"]
+	@exec $(PY) -m pytest -m notebooks tests/notebooks $(ARGS)
+
+notebooks: .venv/notebooks.stamp ## the same, and keep the outputs in notebooks/
+	@exec env KEEP_OUTPUTS=1 $(PY) -m pytest -m notebooks tests/notebooks $(ARGS)
+
 dashboards: .venv/run.stamp ## write Grafana's dashboards anew from monitoring/dashboards
 	@exec $(PY) -m monitoring.dashboards
 
@@ -70,9 +76,9 @@ bench-llm: .venv/dev.stamp ## the gateway, a bare pass-through and LiteLLM, inte
 load: .venv/dev.stamp ## the promise under load: 100 searches and 10 generations a second [ARGS="--minutes 1 --search-rate 20"]
 	@exec $(PY) -m tests.load $(ARGS)
 
-constraints: ## make constraints.txt anew from a clean install of the dev extra
+constraints: ## make constraints.txt anew from a clean install of the extras dev and notebooks
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/python -m pip install -q -e '.[dev]'
+	.venv-constraints/bin/python -m pip install -q -e '.[dev,notebooks]'
 	{ head -1 constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
 	mv constraints.new constraints.txt && rm -rf .venv-constraints
 
@@ -114,6 +120,12 @@ COMPILE = env -u PYTHONDONTWRITEBYTECODE $(PY) -c \
 	$(PY) -m tests.support.browser || true; \
 	$(PY) -m tests.support.nginx || true; \
 	echo "set up in $$(( $$(date +%s) - start )) s" >&2
+	@touch $@
+
+# A kernel starts in the folder of its notebook: the .pth lets it import what lies beside that folder.
+.venv/notebooks.stamp: .venv/dev.stamp
+	@$(PIP) -c constraints.txt -e '.[dev,notebooks]'
+	@$(PY) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "notebooks.pth").write_text("$(CURDIR)\n")'
 	@touch $@
 
 # LangChain's client wants huggingface-hub<2, which this project's environment cannot have: it gets one of its own. From

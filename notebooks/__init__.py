@@ -1,1 +1,1 @@
-"""What the notebooks import, so that no logic is defined in them: the stack by HTTP, a small corpus, rankings, tables."""
+"""What the notebooks import, so that no logic is defined in them: the stack over HTTP, a corpus, rankings, tables."""

@@ -28,7 +28,7 @@ def qdrant_url() -> str:
 
 
 def connect() -> httpx.Client:
-    """A client of the RAG server, with its key where RAG_API_KEY is set. Fails with httpx.HTTPError where none answers."""
+    """A client of the RAG server, with its key where RAG_API_KEY is set. httpx.HTTPError where none answers."""
     key = os.environ.get("RAG_API_KEY")
     headers = {"authorization": f"Bearer {key}"} if key else {}
     client = httpx.Client(base_url=rag_url(), headers=headers, timeout=TIMEOUT_S)
@@ -45,13 +45,13 @@ def events(client: httpx.Client, job: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(line.removeprefix("data:"))
 
 
-def indexed(client: httpx.Client, root: Path, name: str, exclude: list[str]) -> dict[str, Any]:
+def indexed(client: httpx.Client, root: Path, name: str) -> dict[str, Any]:
     """The repository of a folder, brought up to date: a run over a folder that has not changed takes a second.
 
     Fails with RuntimeError where the run fails; the text is the server's.
     """
     source = {"type": "path", "path": str(root)}
-    answer = client.post("/v1/repositories", json={"source": source, "name": name, "exclude": exclude})
+    answer = client.post("/v1/repositories", json={"source": source, "name": name})
     if answer.is_error:
         raise RuntimeError(answer.json()["error"]["message"])
     *_, last = events(client, answer.json()["job"]["id"])

@@ -13,6 +13,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
+    "axes.axisbelow": True,
     "font.size": 10,
 }
 
