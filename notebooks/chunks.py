@@ -78,6 +78,13 @@ class Piece:
     header: int
     embedded: str
 
+    @property
+    def row(self) -> dict[str, object]:
+        """For a table."""
+        lines = f"{self.start_line}-{self.end_line}"
+        told = {"lines": lines, "kind": self.kind, "name": self.name}
+        return {**told, "tokens": self.tokens, "of the header": self.header}
+
 
 def ours(path: str, text: str, model: Model) -> list[Piece]:
     """The chunks that a file gets when it is indexed."""

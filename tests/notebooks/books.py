@@ -73,16 +73,13 @@ def run(name: str, environment: Mapping[str, str], probe: str) -> tuple[Book, An
     """
     import nbformat
     from nbclient import NotebookClient
-    from traitlets.config import Config
 
     book = nbformat.read(FOLDER / f"{name}.ipynb", 4)
     book.cells.append(nbformat.v4.new_code_cell(f"import json as _json\nprint(_json.dumps({probe}))"))
-    # By default the kernel listens on TCP ports, and warns of it.
-    config = Config({"KernelManager": {"transport": "ipc"}})
+    place = {"metadata": {"path": str(FOLDER)}}
     client = NotebookClient(
-        book, timeout=CELL_LIMIT_S, kernel_name="python3", record_timing=False, config=config,
-        resources={"metadata": {"path": str(FOLDER)}},
-    )  # fmt: skip
+        book, timeout=CELL_LIMIT_S, startup_timeout=CELL_LIMIT_S, record_timing=False, resources=place
+    )
     client.execute(env=dict(environment))
     value = json.loads("".join(output.text for output in book.cells.pop().outputs))
     return Book(json.loads(nbformat.writes(book))), value
