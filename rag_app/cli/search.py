@@ -52,6 +52,8 @@ def search(
     In a pipe: every line of every hit as `path:line:text`, as `grep -n` writes them, best hit first; paths are
     relative to the repository's root. With --explain each hit begins with a line `# score …`.
 
+    Filters may stand in the query: lang:go path:src/**/*.py repo:name symbol:Pool.close; in double quotes, words.
+
     Exit code: 0 found, 1 nothing found, 2 error.
     """
     with Server(server) as rag:

@@ -75,11 +75,13 @@ class Filters:
     """What a search is narrowed to; an empty tuple narrows nothing.
 
     paths: prefixes ("src/") or globs ("**/test_*.py"), any of which must match. symbols: names or qualified names.
+    repositories: names or ids, within the scope.
     """
 
     languages: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,12 @@ from service_kit.errors import NothingToDo, ValidationFailed
 _TOLD = ("dense", "sparse", "sparse_share", "fused", "name")
 
 
+# For the descriptions of what is searched for.
+FILTERS_TOLD = (
+    "Filters may stand in it: `lang:go`, `path:src/**/*.py`, `repo:name`, `symbol:Pool.close`; several of a kind are "
+    "alternatives, and they hold with the request's own. In double quotes they are words."
+)
+
 # No longer than what they can equal: a path of the system, an id, a name. What is longer only costs.
 Path = Annotated[str, Field(max_length=4_096)]
 Name = Annotated[str, Field(max_length=500)]

@@ -80,6 +80,11 @@ class Manifest:
         """Every repository's id: the scope of a caller who may see all."""
         return frozenset(row["id"] for row in self._database.rows("SELECT id FROM repositories"))
 
+    def names(self, scope: Scope) -> dict[str, str]:
+        """Name -> id of the repositories in scope."""
+        sql = "SELECT id, name FROM repositories WHERE id IN (SELECT value FROM json_each(?))"
+        return {row["name"]: row["id"] for row in self._database.rows(sql, [as_json(scope)])}
+
     def repositories(self, scope: Scope) -> list[Repository]:
         """Those in scope, by name."""
         sql = f"{_REPOSITORIES} WHERE r.id IN (SELECT value FROM json_each(?)) ORDER BY r.name"

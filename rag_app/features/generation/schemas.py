@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rag_app.core.models import Citation, SearchResult
-from rag_app.core.wire import HitOut, Narrowed, checked_text
+from rag_app.core.wire import FILTERS_TOLD, HitOut, Narrowed, checked_text
 from rag_app.features.generation.answers import Answer, GeneratedCode, WriteRequest
 from rag_app.features.generation.prompt import Conversation, Turn
 
@@ -35,7 +35,7 @@ class MessageIn(BaseModel):
 class AskRequest(GenerationRequest):
     """A question, or a conversation whose last message is the question."""
 
-    question: str | None = Field(None, description="What you want to know.")
+    question: str | None = Field(None, description=f"What you want to know. {FILTERS_TOLD}")
     messages: Annotated[list[MessageIn], Field(max_length=MAX_MESSAGES)] | None = Field(
         None, description="A conversation; its last message is the question, from role 'user'."
     )
@@ -58,7 +58,7 @@ class AskRequest(GenerationRequest):
 class GenerateRequest(GenerationRequest):
     """An instruction for code."""
 
-    instruction: str = Field(description="What to write.")
+    instruction: str = Field(description=f"What to write. {FILTERS_TOLD}")
     path: str | None = Field(None, max_length=1024, description="The file that the code is for; tells its language.")
     language: str | None = Field(None, max_length=64, description="The language to write in; most hits' by default.")
 

@@ -1,8 +1,8 @@
 """What a search asks for, checked, and where it may look: values in, values out."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rag_app.core.globs import Glob
 from rag_app.core.models import Filters, Scope, SearchQuery
@@ -13,8 +13,8 @@ from service_kit.errors import NotFound, ValidationFailed
 
 _GLOB = re.compile(r"[*?\[]")
 
-# One name, qualified or not: close, Pool.close, std::vector.
-_NAME = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#)[^\W\d]\w*)*(?:\(\))?")
+# Filters of a kind in one query: as many as a request may list.
+MAX_TYPED = 50
 
 # Paths that one request names exactly. A glob that matches more is narrowed to its folder there, and checked here.
 MAX_EXACT_PATHS = 1_000
@@ -38,27 +38,80 @@ def narrowed_scope(scope: Scope, wanted: Iterable[str] | None) -> Scope:
     return asked
 
 
-def symbol_asked(text: str) -> str:
-    """The name, lower-case and dotted, where a query is one name and nothing else; "" where it is words."""
-    match = _NAME.fullmatch(text)
-    return re.sub(r"::|#", ".", text.removesuffix("()")).lower() if match else ""
+def named_scope(scope: Scope, ids: Mapping[str, str], wanted: Sequence[str]) -> Scope:
+    """The repositories of `scope` that `wanted` names, by id or by name, in any case. ids: name -> id, of the scope.
+
+    NotFound for one that is unknown or not in scope: nobody learns which.
+    """
+    folded = {name.casefold(): identifier for name, identifier in ids.items()}
+    found = {one: one if one in scope else ids.get(one) or folded.get(one.casefold()) for one in wanted}
+    unknown = next((one for one, identifier in found.items() if identifier not in scope), None)
+    if unknown is not None:
+        raise NotFound(f"no repository {unknown[:200]!r} among those searched; GET /v1/repositories lists them")
+    return scope & frozenset(found.values())
+
+
+def joined(asked: Filters, typed: Filters) -> Filters | None:
+    """The filters of a request and those that stand in its query, so that both hold; None where nothing can be both.
+
+    `paths` are both lists: what holds of them is told by `within`. ValidationFailed for too many in the query.
+    """
+    for key, values in (("lang", typed.languages), ("path", typed.paths), ("symbol", typed.symbols)):
+        if len(values) > MAX_TYPED:
+            raise ValidationFailed(f"the query has {len(values)} different {key}: filters; the limit is {MAX_TYPED}")
+    languages = _common_languages(asked.languages, typed.languages)
+    symbols = _common_symbols(asked.symbols, typed.symbols)
+    if languages is None or symbols is None:
+        return None
+    return Filters(languages, asked.paths + typed.paths, symbols, typed.repositories)
+
+
+def _common_languages(asked: Sequence[str], typed: Sequence[str]) -> tuple[str, ...] | None:
+    if not asked or not typed:
+        return tuple(asked or typed)
+    wanted = {language.lower() for language in asked}
+    return tuple(language for language in typed if language in wanted) or None
+
+
+def _common_symbols(asked: Sequence[str], typed: Sequence[str]) -> tuple[str, ...] | None:
+    """Of two names that one chunk has, one is the end of the other: "close" and "pool.close" are both the longer."""
+    if not asked or not typed:
+        return tuple(asked or typed)
+    both = [
+        max(one, other, key=len)
+        for one in (name.lower() for name in asked)
+        for other in typed
+        if one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
+    ]
+    return tuple(dict.fromkeys(both)) or None
 
 
 @dataclass(frozen=True, slots=True)
 class PathFilter:
-    """Path filters sorted by what the index can answer: folders and exact paths, and globs, which need the paths."""
+    """Path filters sorted by what the index can answer: folders and exact paths, and globs, which need the paths.
+
+    also: another filter that must take a path too.
+    """
 
     plain: tuple[str, ...]
     globs: tuple[Glob, ...]
+    also: "PathFilter | None" = None
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is narrowed."""
         return not self.plain and not self.globs
 
+    @property
+    def has_globs(self) -> bool:
+        """Whether the paths must be known to tell what is taken."""
+        return bool(self.globs) or (self.also is not None and self.also.has_globs)
+
     def matches(self, path: str) -> bool:
-        """Whether any of the filters takes a path; an empty filter takes all."""
-        if self.is_empty or any(path == p or path.startswith(f"{p}/") for p in self.plain):
+        """Whether any of the filters takes a path, and `also` does; an empty filter takes all."""
+        if self.also is not None and not self.also.matches(path):
+            return False
+        if self.is_empty or any(_is_within(path, folder) for folder in self.plain):
             return True
         return any(glob.matches(path) for glob in self.globs)
 
@@ -75,6 +128,22 @@ def path_filter(paths: Sequence[str]) -> PathFilter:
     return PathFilter((), ()) if "" in plain else PathFilter(plain, globs)
 
 
+def within(wide: PathFilter, narrow: PathFilter) -> PathFilter | None:
+    """What both filters take; None where they are folders that have nothing in common."""
+    if wide.is_empty or narrow.is_empty:
+        return narrow if wide.is_empty else wide
+    if wide.globs or narrow.globs:
+        return replace(narrow, also=wide)
+    inner = [one for one in narrow.plain if any(_is_within(one, other) for other in wide.plain)]
+    outer = [one for one in wide.plain if any(_is_within(one, other) for other in narrow.plain)]
+    common = tuple(dict.fromkeys(inner + outer))
+    return PathFilter(common, ()) if common else None
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
 def _glob(text: str) -> Glob:
     try:
         return Glob.of(text)
@@ -89,15 +158,18 @@ def selection_of(
     exact: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     if not paths.is_empty:
-        exact, folders = paths.plain, tuple(f"{path}/" for path in paths.plain)
-        if len(matching) <= MAX_EXACT_PATHS:
+        is_listed = len(matching) <= MAX_EXACT_PATHS
+        # Of two filters `matching` is all that both take.
+        plain = () if paths.also is not None and is_listed else paths.plain
+        if paths.has_globs and not plain and not matching:
+            return None
+        exact, folders = plain, tuple(f"{path}/" for path in plain)
+        if is_listed:
             exact += tuple(matching)
         else:
             # The superset that the index can answer: the folders before the first wildcard, or everything.
             heads = {_literal_folder(glob.text) for glob in paths.globs}
             exact, folders = ((), ()) if "" in heads else (exact, folders + tuple(sorted(heads)))
-        if paths.globs and not paths.plain and not matching:
-            return None
     return Selection(
         repositories=frozenset(state.repository for state in states),
         layers=frozenset(state.layer for state in states),

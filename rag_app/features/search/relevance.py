@@ -12,6 +12,9 @@ COVERAGE_SHARE = 0.5
 RELEVANT_BOTH = 0.5
 RELEVANT_COVERAGE = 0.4
 
+# Of a query's runs of words, as many in one place are no chance.
+RELEVANT_VERBATIM = 0.5
+
 
 def coverage(chunk: Chunk, weights: Mapping[int, float]) -> float:
     """The share of the query's IDF mass that the chunk's terms cover, in [0, 1].
@@ -29,7 +32,7 @@ def coverage(chunk: Chunk, weights: Mapping[int, float]) -> float:
 
 def is_relevant(hit: Hit) -> bool:
     """Whether the hit's meaning or its words are near enough to the query to be quoted in answer to it."""
-    if "name" in hit.scores or "verbatim_boost" in hit.scores:
+    if "name" in hit.scores or hit.scores.get("verbatim", 0.0) >= RELEVANT_VERBATIM:
         return True
     covered = hit.scores.get("sparse_share", 0.0)
     if "dense" not in hit.scores:

@@ -12,7 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from rag_app.clients.embedding import Embedder
 from rag_app.core.bm25 import highest_score, query_vector, term_weights
 from rag_app.core.metrics import RagMetrics
-from rag_app.core.models import Asked, Chunk, Hit, Scope, SearchQuery, SearchResult, SparseVector
+from rag_app.core.models import Asked, Chunk, Filters, Hit, Scope, SearchQuery, SearchResult, SparseVector
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import query_term_ids
 from rag_app.core.wire import checked_text
@@ -20,19 +20,20 @@ from rag_app.db.chunks import ChunkStore
 from rag_app.db.filters import Selection
 from rag_app.db.manifest import Manifest
 from rag_app.db.records import RefState
-from rag_app.features.search import ranking
+from rag_app.features.search import fusion, ranking
 from rag_app.features.search.candidates import CandidateSource
-from rag_app.features.search.paths import classes_asked, path_weight
+from rag_app.features.search.fusion import Ranked
 from rag_app.features.search.query import (
     PathFilter,
     checked_limit,
+    joined,
     path_filter,
     selection_of,
-    symbol_asked,
+    within,
 )
-from rag_app.features.search.ranking import Ranked
 from rag_app.features.search.relevance import coverage
 from rag_app.features.search.shown import shown
+from rag_app.features.search.understanding import QueryKind, Understood, understood
 from rag_app.features.search.weights import Weights
 from service_kit.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Upstream
 
@@ -49,6 +50,8 @@ class _Run:
 
     text: str
     ranking: Weights
+    read: Understood
+    filters: Filters | None  # the request's and the query's own; None where nothing can satisfy both
     states: Sequence[RefState] = ()
     weights: Mapping[int, float] = field(default_factory=dict)
     dense: tuple[float, ...] | None = None
@@ -97,7 +100,10 @@ class CodeRetriever(BaseRetriever):
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         checked_limit(self._query, self._settings)
         text = checked_text("query", query_bundle.query_str, self._settings.max_query_chars)
-        run = _Run(text, Weights().overridden(self._query.ranking))
+        read = understood(text)
+        run = _Run(
+            read.text, Weights().overridden(self._query.ranking), read, joined(self._query.filters, read.filters)
+        )
         with self._metrics.search(self._query.mode), run.stage("total"):
             hits = await self._search(run)
         self._metrics.searched(self._query.mode, run.took_ms, run.degraded)
@@ -105,15 +111,18 @@ class CodeRetriever(BaseRetriever):
         return [NodeWithScore(node=_node(hit), score=hit.score) for hit in hits]
 
     async def _search(self, run: _Run) -> list[Hit]:
-        paths = path_filter(self._query.filters.paths)
+        paths = within(path_filter(self._query.filters.paths), path_filter(run.read.filters.paths))
         with run.stage("manifest"):
-            run.states, is_whole = await self._source.states(self._scope, self._query.ref)
-            if self._query.ref is not None and self._scope and not run.states:
+            scope = await self._source.narrowed(self._scope, run.read.filters.repositories)
+            run.states, is_whole = await self._source.states(scope, self._query.ref)
+            if self._query.ref is not None and scope and not run.states:
                 raise NotFound(
                     f"no repository in scope has the ref {self._query.ref!r}; GET /v1/repositories lists them"
                 )
+            if run.filters is None or paths is None or not run.states:
+                return []
             matching = await self._source.matching_paths(run.states, paths)
-        selection = selection_of(self._query.filters, run.states, paths, matching) if run.states else None
+        selection = selection_of(run.filters, run.states, paths, matching)
         if selection is None:
             return []
         selection = replace(selection, is_whole=is_whole)
@@ -125,21 +134,22 @@ class CodeRetriever(BaseRetriever):
             hits = await self._hits(run, ranked)
         if self._query.mode in _BARE:
             return hits
-        return ranking.quoted(hits, run.text, run.ranking.verbatim_boost)[: self._query.limit]
+        return ranking.quoted(hits, run.read, run.ranking.verbatim_boost)[: self._query.limit]
 
     def _asked(self, run: _Run) -> Asked:
         origin = "request" if self._query.ranking else "default"
-        kind = "symbol" if symbol_asked(run.text) else "words"
-        return Asked(kind, run.text, self._query.filters, run.ranking.named(), origin)
+        return Asked(str(run.read.kind), run.text, run.filters or self._query.filters, run.ranking.named(), origin)
 
     async def _by_name(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
-        name = symbol_asked(run.text) or run.text.lower()
+        name = run.read.names[0] if run.read.kind == QueryKind.SYMBOL else run.text.lower()
         with run.stage("index"):
             exact = await self._source.named(_named(selection, (name,), ""), paths)
             begun = await self._source.named(_named(selection, (), name), paths)
         with run.stage("rank"):
             chunks = list({chunk.id: chunk for chunk in [*exact, *begun]}.values())
-            return self._weighted(run, ranking.by_name(chunks, name))[: self._query.limit]
+            told = run.filters is not None and bool(run.filters.paths)
+            ranked = ranking.by_name(chunks, name)
+            return (ranked if told else ranking.stood_back(ranked, run.read, run.ranking))[: self._query.limit]
 
     async def _by_arms(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
         with run.stage("embedding"):
@@ -148,29 +158,33 @@ class CodeRetriever(BaseRetriever):
         if not vectors:
             return []
         with run.stage("index"):
-            arms = await self._source.arms(vectors, selection, paths, self._query.limit)
+            arms, named = await asyncio.gather(
+                self._source.arms(vectors, selection, paths, self._query.limit),
+                self._definitions(run, selection, paths),
+            )
         with run.stage("rank"):
             by_arm = {id(vector): [(f.chunk, f.score) for f in arm] for vector, arm in zip(vectors, arms, strict=True)}
-            merged = ranking.merge(by_arm.get(id(run.dense), []), by_arm.get(id(run.sparse), []))
-            ranked = ranking.convex(merged, self._dense_share(run), highest_score(run.weights))
+            merged = fusion.merge(by_arm.get(id(run.dense), []), by_arm.get(id(run.sparse), []), named)
+            ceiling, share = highest_score(run.weights), self._dense_share(run)
             if self._query.mode in _BARE:
-                return ranked[: self._query.limit]
-            ranked = self._weighted(run, ranked)
-            ranked = ranking.boosted(ranked, symbol_asked(run.text), run.ranking.definition_boost)
-            deep = ranking.VERBATIM_DEPTH if ranking.is_quotable(run.text) else 0
-            return ranking.spread(ranked, max(deep, self._query.limit), int(run.ranking.per_file))
+                return fusion.convex(merged, share, ceiling)[: self._query.limit]
+            told = run.filters is not None and bool(run.filters.paths)
+            ranked = ranking.rank(merged, run.read, run.ranking, ceiling, dense_share=share, is_place_told=told)
+            wanted = max(ranking.read_depth(run.read), self._query.limit)
+            return ranking.spread(ranked, wanted, int(run.ranking.per_file))
 
-    def _weighted(self, run: _Run, ranked: Sequence[Ranked]) -> list[Ranked]:
-        # Who names paths has said which files matter.
-        if self._query.filters.paths:
-            return list(ranked)
-        asked = classes_asked(run.text)
-        return ranking.weighted(ranked, lambda chunk: path_weight(chunk.span.path, asked, run.ranking), "path_weight")
+    async def _definitions(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Chunk]:
+        """What a query that is a name defines: of a name that stands everywhere the arms may bring anything else."""
+        if run.read.kind != QueryKind.SYMBOL or self._query.mode in _BARE:
+            return []
+        return await self._source.named(_named(selection, run.read.names, ""), paths)
 
     def _dense_share(self, run: _Run) -> float:
         if run.dense is None:
             return 0.0
-        return 1.0 if run.sparse is None or self._query.mode == "dense" else run.ranking.dense_share
+        if run.sparse is None or self._query.mode == "dense":
+            return 1.0
+        return run.ranking.dense_share_of(run.read.kind)
 
     async def _ask_words(self, run: _Run) -> None:
         """The sparse vector, and the weights that coverage is measured by, from the repositories searched."""

@@ -5,13 +5,15 @@ from dataclasses import asdict, replace
 from pydantic import BaseModel, Field
 
 from rag_app.core.models import Asked, SearchQuery, SearchResult
-from rag_app.core.wire import HitOut, Narrowed, Word
+from rag_app.core.wire import FILTERS_TOLD, HitOut, Narrowed, Word
 
 
 class SearchRequest(Narrowed):
     """A search."""
 
-    query: str = Field(description="What to look for: words, a question, a name, a piece of code.")
+    query: str = Field(
+        description=f"What to look for: words, a question, a name, a path, an error, a piece of code. {FILTERS_TOLD}"
+    )
     explain: bool = Field(False, description="Tell each arm's rank and score, each boost, and how the query was read.")
     ranking: dict[Word, float] = Field(
         default_factory=dict,

@@ -34,11 +34,19 @@ def _weight(default: float, neutral: float, highest: float, what: str) -> Any:
 class Weights:
     """All weights, from 0 to each one's highest; at its neutral value a signal is out."""
 
-    dense_share: float = _weight(0.7, 0, 1, "what the cosine weighs in the fusion; BM25 weighs the rest")
-    test_weight: float = _weight(0.5, 1, 1, "tests, unless the query asks for them")
-    docs_weight: float = _weight(0.5, 1, 1, "documentation, unless the query asks for it")
-    example_weight: float = _weight(0.5, 1, 1, "examples and benchmarks, unless the query asks for them")
+    dense_share: float = _weight(0.4, 0, 1, "what the cosine weighs in the fusion; BM25 weighs the rest")
+    error_dense_share: float = _weight(0.2, 0, 1, "the same, for an error message")
+    test_weight: float = _weight(0.4, 1, 1, "tests, unless the query asks for them")
+    docs_weight: float = _weight(0.4, 1, 1, "documentation, unless the query asks for it")
+    example_weight: float = _weight(0.4, 1, 1, "examples and benchmarks, unless the query asks for them")
+    config_weight: float = _weight(0.5, 1, 1, "configuration and build files")
+    vendored_weight: float = _weight(0.4, 1, 1, "other people's code")
+    generated_weight: float = _weight(0.3, 1, 1, "bundles and what tools wrote")
     definition_boost: float = _weight(0.5, 0, 1, "of the way to 1, for a definition whose name is the query")
+    mention_boost: float = _weight(0.1, 0, 1, "the same, for a definition that the query names among other words")
+    path_boost: float = _weight(0.5, 0, 1, "of the way to 1, for the files that the query names")
+    coherence_boost: float = _weight(0.1, 0, 1, "for a file with several chunks that fit")
+    evidence_boost: float = _weight(0.2, 0, 1, "for code whose tests fit")
     verbatim_boost: float = _weight(0.5, 0, 1, "of the way to 1, for a chunk that says the query word for word")
     per_file: float = _weight(3, 0, 100, "chunks of a file near the top; 0: as many as there are")
 
@@ -52,10 +60,14 @@ class Weights:
                 raise ValidationFailed(f"ranking: {name} is {value:g}; it may be 0 to {known[name]:g}")
         return dataclasses.replace(self, **values)
 
+    def dense_share_of(self, kind: str) -> float:
+        """What the cosine weighs for a query of this kind."""
+        return self.error_dense_share if kind == "error" else self.dense_share
+
     def of_class(self, kind: str) -> float:
         """What a file's class (paths.path_class) weighs, asked for by nobody."""
-        by_class = {"test": self.test_weight, "docs": self.docs_weight, "example": self.example_weight}
-        return by_class.get(kind, 1.0)
+        weight: float = getattr(self, f"{kind}_weight", 1.0)
+        return weight
 
     def named(self) -> dict[str, float]:
         """Name -> value."""

@@ -16,6 +16,7 @@ from rag_app.db.chunks import ChunkStore
 from rag_app.features.search import candidates, query
 from rag_app.features.search.router import search_router
 from rag_app.features.search.service import SearchService
+from rag_app.features.search.weights import Weights
 from service_kit.app import create_service
 from service_kit.errors import Conflict, NotFound, NothingToDo, Unavailable, ValidationFailed
 from service_kit.metrics import HttpMetrics
@@ -140,7 +141,8 @@ class TestModes:
 
     async def test_another_weight_for_one_search_changes_its_order_and_is_told(self, index: SmallIndex) -> None:
         usual = await find(index, "lock release", ranking={"dense_share": 0.0})
-        alike = await find(index, "lock release", ranking={"dense_share": 0.0, "test_weight": 1, "docs_weight": 1})
+        without = {"test_weight": 1, "docs_weight": 1, "evidence_boost": 0}
+        alike = await find(index, "lock release", ranking={"dense_share": 0.0, **without})
         assert places(usual)[0] == "src/pool.py:1"
         assert places(alike)[0] != "src/pool.py:1"
         assert alike.asked is not None
@@ -190,6 +192,64 @@ class TestModes:
         assert places(await find(index, "test", mode="symbol", filters=filters)) == ["tests/test_pool.py:1"]
         assert places(await find(index, "close", mode="symbol", filters=filters)) == []
         assert places(await find(index, "close", mode="symbol", filters=Filters(symbols=("Pool.open",)))) == []
+
+    @pytest.mark.parametrize(
+        ("text", "asked", "expected"),
+        [
+            ("lock of the pool lang:markdown", Filters(), {"docs/pool.md"}),
+            ("lang:md lock of the pool", Filters(), {"docs/pool.md"}),
+            ("lock path:src/", Filters(), {"src/pool.py", "src/http/server.py"}),
+            ("path:docs path:src/http lock", Filters(), {"docs/pool.md", "src/http/server.py"}),
+            ('path:"**/test_*.py" lock', Filters(), {"tests/test_pool.py"}),
+            ("path:**/*pool* lang:python lock", Filters(), {"src/pool.py", "tests/test_pool.py"}),
+            ("symbol:Pool::open lock", Filters(), {"src/pool.py"}),
+            ("symbol:HTTPServer", Filters(), {"src/http/server.py"}),
+            ("lang:cobol lock", Filters(), set()),
+            ("path:*.go lock", Filters(), set()),
+            # Both the request's filters and the query's.
+            ("lang:python lock", Filters(languages=("Markdown", "Python"), paths=("tests",)), {"tests/test_pool.py"}),
+            ("lang:python lock", Filters(languages=("markdown",)), set()),
+            ("path:src/pool.py lock", Filters(paths=("src/",)), {"src/pool.py"}),
+            ("path:src lock", Filters(paths=("src/pool.py",)), {"src/pool.py"}),
+            ("path:src lock", Filters(paths=("docs",)), set()),
+            ("path:*.py lock", Filters(paths=("tests", "docs")), {"tests/test_pool.py"}),
+            ("path:tests path:docs lock", Filters(paths=("*.md", "*.go")), {"docs/pool.md"}),
+            ("path:**/*pool* lock", Filters(paths=("src/**/*.py",)), {"src/pool.py"}),
+            ("symbol:open lock", Filters(symbols=("Pool.open", "HTTPServer")), {"src/pool.py"}),
+            ("symbol:open lock", Filters(symbols=("HTTPServer",)), set()),
+        ],
+        ids=str,
+    )
+    async def test_filters_in_the_query_hold_with_those_of_the_request(
+        self, index: SmallIndex, text: str, asked: Filters, expected: set[str]
+    ) -> None:
+        result = await find(index, text, filters=asked)
+        assert {hit.chunk.span.path for hit in result.hits} == expected
+
+    async def test_two_globs_that_take_too_many_paths_to_name_are_still_exact(
+        self, index: SmallIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(query, "MAX_EXACT_PATHS", 0)
+        for asked in (Filters(paths=("src/**/*.py",)), Filters(paths=("src/pool.py", "docs/*.md"))):
+            result = await find(index, "path:src/p*.py path:src/http lock", filters=asked, limit=1)
+            assert {hit.chunk.span.path for hit in result.hits} == {"src/pool.py"}
+
+    async def test_what_is_searched_is_the_query_without_its_filters(self, index: SmallIndex) -> None:
+        plain = await find(index, "release lock", mode="sparse", filters=Filters(paths=("src",)))
+        typed = await find(index, "release path:src lock", mode="sparse")
+        assert [(hit.chunk.id, hit.score) for hit in typed.hits] == [(hit.chunk.id, hit.score) for hit in plain.hits]
+        assert places(await find(index, "path:src close", mode="symbol")) == ["src/pool.py:1"]
+
+    async def test_a_filter_in_quotes_is_words(self, index: SmallIndex) -> None:
+        quoted = await find(index, '"lang:markdown" lock', mode="sparse")
+        assert {"docs/pool.md", "src/pool.py"} < {hit.chunk.span.path for hit in quoted.hits}
+        assert (await find(index, "std::lock http://lock lang: lock", mode="sparse")).hits
+
+    async def test_a_glob_or_a_crowd_of_filters_that_cannot_be_meant_is_refused(self, index: SmallIndex) -> None:
+        with pytest.raises(ValidationFailed, match="is not a glob"):
+            await find(index, "path:[z-a]* lock")
+        with pytest.raises(ValidationFailed, match="51 different path: filters"):
+            await find(index, " ".join(f"path:f{n}" for n in range(51)))
 
     async def test_a_ref_that_nobody_has_is_not_found(self, index: SmallIndex) -> None:
         with pytest.raises(NotFound, match="'nope'"):
@@ -275,6 +335,24 @@ async def test_another_callers_repository_is_not_seen_and_moves_nothing(index: S
     assert {hit.chunk.repository for hit in (await find(index, "lock release", limit=50)).hits} == {repository, theirs}
 
 
+async def test_a_repository_named_in_the_query_is_searched_alone(index: SmallIndex, repository: str) -> None:
+    theirs = index.repository("Flask")
+    await index.put(theirs, [make_chunk("app.py", "lock release", repository=theirs)])
+    for text, expected in (
+        ("repo:flask lock", {theirs}),
+        (f"lock repo:{theirs}", {theirs}),
+        ("repo:Flask repo:pools lock", {theirs, repository}),
+    ):
+        assert {hit.chunk.repository for hit in (await find(index, text)).hits} == expected
+    for unknown in ("repo:nope lock", f"repo:flask repo:{'x' * 40} lock"):
+        with pytest.raises(NotFound, match="no repository"):
+            await find(index, unknown)
+    # Not yours is told like unknown.
+    for hidden in ("repo:flask lock", f"repo:{theirs} lock"):
+        with pytest.raises(NotFound, match="no repository"):
+            await find(index, hidden, frozenset({repository}))
+
+
 async def test_nothing_indexed_and_an_empty_scope_find_nothing(index: SmallIndex) -> None:
     assert (await find(index, "lock", frozenset())).hits == ()
     index.repository("empty")
@@ -352,7 +430,7 @@ class TestRoute:
         (hit,) = answer["hits"]
         assert set(answer) == {"hits", "degraded", "took_ms"}
         scores = hit.pop("scores")
-        assert hit.pop("score") == pytest.approx(scores["fused"])
+        assert scores["fused"] <= hit.pop("score") <= 1
         assert set(scores) == {"dense", "sparse", "sparse_share", "fused"}
         assert hit == {
             "id": pool_chunks(repository)[0].id,
@@ -372,12 +450,12 @@ class TestRoute:
         answer = (await http.post("/v1/search", json=body)).json()
         hits, asked = answer["hits"], answer["query"]
         assert (asked["kind"], asked["text"], asked["weights_from"]) == ("words", "lock release", "default")
-        assert asked["weights"]["test_weight"] == 0.5
-        assert asked["filters"] == {"languages": [], "paths": [], "symbols": []}
+        assert asked["weights"]["test_weight"] == Weights().test_weight
+        assert asked["filters"] == {"languages": [], "paths": [], "symbols": [], "repositories": []}
         assert {"dense_rank", "sparse_rank", "dense_part", "sparse_part", "path_weight"} <= set(hits[0]["scores"])
         of_test = next(hit for hit in hits if hit["path"].startswith("tests/"))
-        assert of_test["scores"]["path_weight"] == 0.5
-        assert of_test["score"] == pytest.approx(of_test["scores"]["fused"] * 0.5)
+        assert of_test["scores"]["path_weight"] == Weights().test_weight
+        assert of_test["score"] == pytest.approx(of_test["scores"]["fused"] * Weights().test_weight)
 
     @pytest.mark.usefixtures("repository")
     @pytest.mark.parametrize(

@@ -145,6 +145,20 @@ def test_code_is_generated_from_what_is_indexed(server: Server) -> None:
     assert "Pool" in server.llm.requests[-1]["messages"][-1]["content"]
 
 
+def test_filters_in_a_question_or_an_instruction_narrow_what_is_drawn_on(server: Server) -> None:
+    said = "where are connections of Pool computed?"
+    for question, paths in ((f"{said} path:long.py", {"long.py"}), (f"{said} path:pool.py repo:code", {"pool.py"})):
+        answer = server.bare.post("/v1/ask", json={"question": question}).json()
+        assert {hit["path"] for hit in answer["hits"]} == paths
+    server.llm.will_say("```python\nPool().close()\n```\nDrew on: [1]")
+    written = server.http.post("/v1/generate", json={"instruction": "close the Pool symbol:Pool.close"}).json()
+    assert {hit["symbol"] for hit in written["hits"]} == {"Pool.close"}
+    for route, field in (("search", "query"), ("ask", "question"), ("generate", "instruction")):
+        unknown = server.http.post(f"/v1/{route}", json={field: "close repo:nobody"})
+        assert unknown.status_code == 404
+        assert "no repository 'nobody'" in unknown.json()["error"]["message"]
+
+
 def test_a_question_about_something_else_is_not_answered(server: Server) -> None:
     asked = len(server.llm.requests)
     answer = server.http.post("/v1/ask", json={"question": "zebra quagga okapi habitat", "mode": "sparse"}).json()

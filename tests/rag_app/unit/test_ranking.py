@@ -7,19 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_app.core.models import Chunk, Hit
-from rag_app.features.search.ranking import (
-    Candidate,
-    Ranked,
-    boosted,
-    by_name,
-    convex,
-    is_called,
-    is_quotable,
-    merge,
-    quoted,
-    spread,
-    weighted,
-)
+from rag_app.features.search.fusion import Candidate, Ranked, convex, merge
+from rag_app.features.search.ranking import by_name, quoted, rank, read_depth, spread
+from rag_app.features.search.understanding import understood
+from rag_app.features.search.weights import Weights
 from tests.support.chunks import make_chunk
 
 A, B, C, D = (make_chunk(f"{name}.py", name) for name in "abcd")
@@ -75,30 +66,38 @@ def test_scores_lie_between_zero_and_one_best_first(
     assert values == sorted(values, reverse=True)
 
 
-def test_weights_reorder_and_are_told() -> None:
-    ranked = [Ranked(Candidate(A), 0.8), Ranked(Candidate(B), 0.6)]
-    changed = weighted(ranked, lambda chunk: 0.5 if chunk == A else 1.0, "path_weight")
-    assert [(one.candidate.chunk, one.score, one.parts["path_weight"]) for one in changed] == [
-        (B, 0.6, 1),
-        (A, 0.4, 0.5),
-    ]
-
-
 CLOSE = make_chunk("pool.py", "def close", symbol="close", qualified_name="db.Pool.close")
+TEST = make_chunk("tests/test_c.py", "def test_it")
 
 
-def test_a_chunk_is_called_by_its_symbol_its_qualified_name_and_the_ends_of_it() -> None:
-    assert all(is_called(CLOSE, name) for name in ("close", "pool.close", "db.pool.close"))
-    assert not any(is_called(CLOSE, name) for name in ("ool.close", "pool", "clos", "b.pool.close"))
+def test_the_rank_is_what_the_arms_say_weighed_and_lifted_and_says_so() -> None:
+    arms = [Candidate(TEST, 1.0, 0.0), Candidate(A, 0.77, 0.0), Candidate(C, 0.75, 0.0)]
+    ordered = rank(arms, understood("what is done here"), Weights(), 10.0, dense_share=1.0)
+    assert ids(ordered) == [C, A, TEST]  # its test fits best of all
+    by_chunk = {one.candidate.chunk: one for one in ordered}
+    assert by_chunk[TEST].score == pytest.approx(by_chunk[TEST].parts["path_weight"] * 1.0)
+    of_c = by_chunk[C].parts
+    assert by_chunk[C].score == pytest.approx(of_c["fused"] * of_c["path_weight"] + of_c["evidence_boost"])
 
 
-def test_the_definition_of_the_very_name_asked_for_is_lifted() -> None:
-    ranked = [Ranked(Candidate(A), 0.6), Ranked(Candidate(CLOSE), 0.4)]
-    lifted = boosted(ranked, "pool.close", 0.5)
-    assert ids(lifted) == [CLOSE, A]
-    assert lifted[0].score == pytest.approx(0.7)
-    assert lifted[0].parts["definition_boost"] == pytest.approx(0.3)
-    assert ids(boosted(ranked, "", 0.5)) == [A, CLOSE]
+def test_who_names_paths_gets_no_class_of_files_behind_another() -> None:
+    arms = [Candidate(TEST, 0.9, 0.0), Candidate(A, 0.8, 0.0)]
+    asked = understood("what is done here")
+    assert ids(rank(arms, asked, Weights(), 10.0, dense_share=1.0, is_place_told=True)) == [TEST, A]
+
+
+def test_the_definition_of_the_very_name_asked_for_leads_though_no_arm_brought_it() -> None:
+    merged = merge([(A, 0.5)], [], [CLOSE])
+    ordered = rank(merged, understood("Pool.close"), Weights(), 10.0, dense_share=0.4)
+    assert ids(ordered) == [CLOSE, A]
+    assert ordered[0].parts["definition_boost"] == pytest.approx(Weights().definition_boost)
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 100)), max_size=20), st.floats(0, 1))
+def test_ranked_scores_lie_between_zero_and_one_too(scores: list[tuple[float, float]], share: float) -> None:
+    arms = [Candidate(CLOSE if n % 2 else TEST, dense, sparse) for n, (dense, sparse) in enumerate(scores)]
+    ordered = rank(arms, understood("pool.py: Pool.close"), Weights(), 100.0, dense_share=share)
+    assert all(0 <= one.score <= 1 + 1e-9 for one in ordered)
 
 
 def test_names_rank_whole_before_end_before_beginning_and_short_before_long() -> None:
@@ -142,16 +141,26 @@ SAID = make_chunk("m.py", 'msg = """Working outside\n    of application context.
 )
 def test_who_says_the_query_word_for_word_leads(text: str) -> None:
     hits = [Hit(A, "main", "c", 0.6, {"fused": 0.6}), Hit(SAID, "main", "c", 0.4, {"fused": 0.4})]
-    first, second = quoted(hits, text, 0.5)
-    assert (first.chunk, first.score, first.scores) == (SAID, pytest.approx(0.7), {"fused": 0.4, "verbatim_boost": 0.3})
+    first, second = quoted(hits, understood(text), 0.5)
+    assert (first.chunk, first.score) == (SAID, pytest.approx(0.7))
+    assert first.scores == {"fused": 0.4, "verbatim": 1.0, "verbatim_boost": pytest.approx(0.3)}
     assert second == hits[0]
 
 
-@pytest.mark.parametrize("text", ["outside of", "Error: outside of", "is it working outside of application context"])
+def test_a_message_counts_by_as_much_as_is_not_its_values() -> None:
+    raised = make_chunk("m.py", 'raise ValueError(f"invalid literal {text!r} for option {name}: want a number")')
+    hits = [Hit(A, "main", "c", 0.4, {}), Hit(raised, "main", "c", 0.38, {})]
+    first, _ = quoted(hits, understood("ValueError: invalid literal 'abc' for option --count: want a number"), 0.5)
+    assert first.chunk == raised
+    assert 0 < first.scores["verbatim"] < 1
+
+
+@pytest.mark.parametrize("text", ["outside of", "Error: outside of", "is it working inside of application contexts"])
 def test_two_words_or_other_words_lift_nothing(text: str) -> None:
     hits = [Hit(A, "main", "c", 0.6, {}), Hit(SAID, "main", "c", 0.4, {})]
-    assert quoted(hits, text, 0.5) == hits
+    assert quoted(hits, understood(text), 0.5) == hits
 
 
-def test_what_can_be_looked_for_word_for_word_has_three() -> None:
-    assert (is_quotable("no such"), is_quotable(" no such command ")) == (False, True)
+def test_texts_are_read_where_there_is_a_run_of_words_to_look_for_and_more_for_a_message() -> None:
+    assert read_depth(understood("no such")) == 0
+    assert 0 < read_depth(understood("where commands end")) < read_depth(understood("OSError: no such file or folder"))

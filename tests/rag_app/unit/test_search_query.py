@@ -9,7 +9,6 @@ from rag_app.core.models import Filters, Hit, SearchQuery
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import term_id
 from rag_app.db.records import RefState
-from rag_app.features.search.paths import classes_asked, path_class, path_weight
 from rag_app.features.search.query import (
     MAX_EXACT_PATHS,
     PathFilter,
@@ -17,10 +16,8 @@ from rag_app.features.search.query import (
     narrowed_scope,
     path_filter,
     selection_of,
-    symbol_asked,
 )
 from rag_app.features.search.relevance import RELEVANT_BOTH, RELEVANT_COVERAGE, coverage, is_relevant
-from rag_app.features.search.weights import Weights
 from service_kit.errors import NotFound, ValidationFailed
 from tests.support.chunks import make_chunk
 
@@ -41,26 +38,6 @@ def test_a_scope_is_narrowed_to_what_is_asked_and_never_widened() -> None:
     assert narrowed_scope(scope, []) == frozenset()
     with pytest.raises(NotFound, match="'c'"):
         narrowed_scope(scope, ["a", "c"])
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("close", "close"),
-        ("Pool.close", "pool.close"),
-        ("Pool.close()", "pool.close"),
-        ("std::vector", "std.vector"),
-        ("Foo#bar", "foo.bar"),
-        ("__init__", "__init__"),
-        ("함수", "함수"),
-        ("close the pool", ""),
-        ("3.14", ""),
-        ("a.", ""),
-        ("src/pool.py", ""),
-    ],
-)
-def test_a_query_that_is_one_name(text: str, name: str) -> None:
-    assert symbol_asked(text) == name
 
 
 @pytest.mark.parametrize(
@@ -144,41 +121,6 @@ def test_a_glob_that_matches_too_much_becomes_its_folder_or_everything() -> None
     assert (everything.paths, everything.folders) == ((), ())
 
 
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("src/flask/app.py", "code"),
-        ("tests/test_app.py", "test"),
-        ("src/app_test.go", "test"),
-        ("src/app.spec.ts", "test"),
-        ("src/FooTest.java", "test"),
-        ("conftest.py", "test"),
-        ("src/latest/contest.py", "code"),
-        ("examples/tutorial/app.py", "example"),
-        ("docs/index.py", "docs"),
-        ("README.md", "docs"),
-        ("src/testing/util.c", "test"),
-        ("src/attest.py", "code"),
-    ],
-)
-def test_path_classes(path: str, kind: str) -> None:
-    assert path_class(path) == kind
-
-
-WEIGHTS = Weights()
-
-
-def test_tests_and_docs_stand_back_unless_the_query_asks_for_them() -> None:
-    assert (
-        path_weight("tests/test_app.py", classes_asked("where is the app created"), WEIGHTS) == WEIGHTS.test_weight < 1
-    )
-    assert path_weight("tests/test_app.py", classes_asked("the test of the app"), WEIGHTS) == 1
-    assert path_weight("tests/test_app.py", classes_asked("which fixtures make the client"), WEIGHTS) == 1
-    assert path_weight("README.md", classes_asked("how is it documented"), WEIGHTS) == 1
-    assert path_weight("src/app.py", classes_asked("the tests"), WEIGHTS) == 1
-    assert classes_asked("latest attestation") == frozenset()
-
-
 CHUNK = make_chunk("src/pool.py", "def close(self): self.lock.release()", symbol="close")
 
 
@@ -201,7 +143,8 @@ def test_coverage_is_the_share_of_what_the_query_weighs() -> None:
         ({"sparse_share": RELEVANT_COVERAGE}, True),
         ({"sparse_share": RELEVANT_COVERAGE - 0.01}, False),
         ({"name": 0.4, "sparse_share": 0.0}, True),
-        ({"verbatim_boost": 0.3, "dense": 0.1, "sparse_share": 0.1}, True),
+        ({"verbatim": 0.6, "dense": 0.1, "sparse_share": 0.1}, True),
+        ({"verbatim": 0.4, "dense": 0.1, "sparse_share": 0.1}, False),
         ({}, False),
     ],
 )

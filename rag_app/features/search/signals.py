@@ -1,0 +1,90 @@
+"""What speaks for a candidate beside its arms: its file's kind, its file's other chunks, its tests, its name. Pure."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rag_app.core.models import Chunk
+from rag_app.features.search.fusion import Ranked
+from rag_app.features.search.paths import path_class, subject
+from rag_app.features.search.understanding import Understood
+from rag_app.features.search.weights import Weights
+
+# What the second and third best chunk of a file count for, of their own scores.
+_NEXT_BEST = (0.5, 0.25)
+
+File = tuple[str, str]
+
+
+def file_of(chunk: Chunk) -> File:
+    """A file of one repository."""
+    return chunk.repository, chunk.span.path
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a query's candidates say of each other.
+
+    coherence: what a file's next best chunks add. tests: how well the best test of a subject fits, by (repository,
+    subject).
+    """
+
+    coherence: Mapping[File, float]
+    tests: Mapping[tuple[str, str], float]
+
+
+def evidence(fused: Sequence[Ranked]) -> Evidence:
+    """Of all candidates, best first."""
+    of_file: dict[File, list[float]] = defaultdict(list)
+    tests: dict[tuple[str, str], float] = {}
+    for one in fused:
+        chunk = one.candidate.chunk
+        of_file[file_of(chunk)].append(one.score)
+        if path_class(chunk.span.path) == "test":
+            tests.setdefault((chunk.repository, subject(chunk.span.path)), one.score)
+    coherence = {
+        file: sum(share * score for share, score in zip(_NEXT_BEST, scores[1:], strict=False))
+        for file, scores in of_file.items()
+    }
+    return Evidence(coherence, tests)
+
+
+def class_weight(chunk: Chunk, asked: Understood, weights: Weights) -> float:
+    """1 for code and for what the query asks for, the weight of its class for the rest."""
+    kind = path_class(chunk.span.path)
+    return 1.0 if kind == "code" or kind in asked.classes else weights.of_class(kind)
+
+
+def boosts(chunk: Chunk, asked: Understood, weights: Weights, told: Evidence) -> dict[str, float]:
+    """Name -> how far of the way to 1 a signal lifts the chunk; those that speak for it only."""
+    found = {"coherence_boost": weights.coherence_boost * told.coherence[file_of(chunk)]}
+    if path_class(chunk.span.path) == "code":
+        of_tests = told.tests.get((chunk.repository, subject(chunk.span.path)), 0.0)
+        found["evidence_boost"] = weights.evidence_boost * of_tests
+    if asked.names:
+        found["definition_boost"] = _definition(chunk, asked, weights)
+    if asked.paths:
+        found["path_boost"] = weights.path_boost * any(is_path_of(path, chunk) for path in asked.paths)
+    return {name: boost for name, boost in found.items() if boost}
+
+
+def is_called(chunk: Chunk, name: str) -> bool:
+    """Whether `name` (lower-case, dotted) is the chunk's symbol, its qualified name, or an end of that."""
+    qualified = chunk.qualified_name.lower()
+    return name in (chunk.symbol.lower(), qualified) or qualified.endswith(f".{name}")
+
+
+def is_path_of(path: str, chunk: Chunk) -> bool:
+    """Whether a path that was named, of a file or a folder, is the chunk's: the whole, an end of it, or a folder."""
+    own = f"/{chunk.span.path.lower()}"
+    wanted = path.lower().strip("/")
+    return own.endswith(f"/{wanted}") or f"/{wanted}/" in own
+
+
+def _definition(chunk: Chunk, asked: Understood, weights: Weights) -> float:
+    called = [name for name in asked.names if is_called(chunk, name)]
+    if not called:
+        return 0.0
+    if asked.kind == "symbol":
+        return weights.definition_boost
+    return weights.mention_boost
