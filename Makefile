@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vllm test-monitoring test-compose test-notebooks notebooks dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load constraints requirements clean
+.PHONY: help run test test-vllm test-monitoring test-compose test-notebooks notebooks dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load eval eval-golden constraints requirements clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -76,6 +76,12 @@ bench-llm: .venv/dev.stamp ## the gateway, a bare pass-through and LiteLLM, inte
 load: .venv/dev.stamp ## the promise under load: 100 searches and 10 generations a second [ARGS="--minutes 1 --search-rate 20"]
 	@exec $(PY) -m tests.load $(ARGS)
 
+eval: .venv/dev.stamp ## is the search good: questions with known answers, baselines, each signal out [ARGS="--quick --tasks ours"]
+	@exec $(PY) -m evals $(ARGS)
+
+eval-golden: .venv/dev.stamp ## a few packages' ranks against the accepted ones: four minutes, one when it is indexed
+	@exec $(PY) -m evals --check $(ARGS)
+
 constraints: ## make constraints.txt anew from a clean install of the extras dev and notebooks
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
 	.venv-constraints/bin/python -m pip install -q -e '.[dev,notebooks]'
@@ -119,6 +125,7 @@ COMPILE = env -u PYTHONDONTWRITEBYTECODE $(PY) -c \
 	$(PIP) -c constraints.txt -e '.[dev]'; \
 	$(PY) -m tests.support.browser || true; \
 	$(PY) -m tests.support.nginx || true; \
+	$(PY) -m evals.rivals.ripgrep || true; \
 	echo "set up in $$(( $$(date +%s) - start )) s" >&2
 	@touch $@
 

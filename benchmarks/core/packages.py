@@ -58,7 +58,18 @@ class Package:
 
 def pypi(name: str, version: str, archive: str, is_maturin: bool = False) -> tuple[str, ...]:
     """The command that fetches a source package from PyPI. is_maturin: its build backend needs a stand-in."""
-    pip = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", "{into}")
+    pip: tuple[str, ...] = (
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        "-d",
+        "{into}",
+    )
     if is_maturin:
         pip = ("env", f"PYTHONPATH={STAND_IN}", *pip, "--no-build-isolation")
     return (*pip, f"{name}=={version}")

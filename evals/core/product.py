@@ -82,7 +82,7 @@ class PlainFusion:
 def neutral(name: str) -> float | None:
     """The value of a weight with which its signal is out; None where a weight has none, or is told apart.
 
-    A weight multiplies, a boost adds; per_file limits, and 0 is no limit. dense_share is the model's part: no_model.
+    A weight multiplies, a boost adds; per_file limits, and 0 is no limit. The model's part is told by no_model.
     """
     if name.endswith("_weight"):
         return 1.0

@@ -16,6 +16,9 @@ from benchmarks.core.processes import launch
 # Variables of the developer's own that would lead a service elsewhere.
 OTHERS = ("OPENAI_", "LLM_", "QDRANT_", "EMBEDDING_", "RAG_", "CODE_ASSISTANT_")
 
+# The port of `discard`, on which nobody listens.
+NOBODY = "http://127.0.0.1:9"
+
 # A search beside an indexing run waits for the processor.
 CALL_LIMIT_S = 300
 
@@ -30,13 +33,13 @@ class CallFailed(Exception):
 
 
 class Service:
-    """The RAG server, and the embedding service beside it."""
+    """A RAG server, the embedding service beside it, and one that has none."""
 
-    def __init__(self, url: str, embedding_url: str = "", key: str = "") -> None:
-        """key: sent as bearer token, where there is one."""
-        headers = {"authorization": f"Bearer {key}"} if key else {}
+    def __init__(self, url: str, embedding_url: str = "", without_model: "Service | None" = None) -> None:
+        """without_model: another RAG server over the same index, whose embedding service is down."""
         self.embedding_url = embedding_url
-        self._http = httpx.Client(base_url=url, timeout=CALL_LIMIT_S, headers=headers)
+        self.without_model = without_model
+        self._http = httpx.Client(base_url=url, timeout=CALL_LIMIT_S)
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """A JSON call. Fails with CallFailed, and with httpx's errors where nobody answers."""
@@ -44,11 +47,6 @@ class Service:
         if answer.is_error:
             raise CallFailed(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return json.loads(answer.content)
-
-    def has_rankings(self) -> bool:
-        """Whether a search may override the ranking's weights."""
-        schemas = self.call("GET", "/openapi.json")["components"]["schemas"]
-        return "ranking" in schemas["SearchRequest"]["properties"]
 
     def weights(self) -> dict[str, float]:
         """The ranking's weights as they are by default; {} where the server does not tell."""
@@ -75,19 +73,16 @@ def started(data: Path, logs: Path, allowed: Path) -> Iterator[Service]:
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as ended:
 
-        def start(name: str, **env: str) -> str:
-            server = _Started(name, (sys.executable, "-m", name), {"DATA_DIR": str(data), **env})
+        def start(service: str, name: str = "", **env: str) -> str:
+            server = _Started(name or service, (sys.executable, "-m", service), {"DATA_DIR": str(data), **env})
             running = launch(server, logs, OTHERS)
             ended.callback(running.stop)
             return running.url
 
         index = start("vector_db", QDRANT_PORT="{port}", VECTOR_DB_DIR=str(data / "vector_db"))
         embedding = start("embedding_service", EMBEDDING_PORT="{port}")
-        rag = start(
-            "rag_app",
-            RAG_PORT="{port}",
-            QDRANT_PORT=index.rpartition(":")[2],
-            EMBEDDING_URL=embedding,
-            ALLOWED_ROOTS=str(allowed),
-        )
-        yield Service(rag, embedding)
+        common = {"RAG_PORT": "{port}", "QDRANT_PORT": index.rpartition(":")[2], "ALLOWED_ROOTS": str(allowed)}
+        rag = start("rag_app", EMBEDDING_URL=embedding, **common)
+        # What an embedding service that is down leaves: the same code, over the same index.
+        bare = start("rag_app", "rag_app_without_model", EMBEDDING_URL=NOBODY, RAG_ROLE="api", **common)
+        yield Service(rag, embedding, Service(bare))

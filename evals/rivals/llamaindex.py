@@ -44,10 +44,11 @@ AT_A_TIME = 32
 K, B, AVERAGE_WORDS = 1.2, 0.75, 256
 
 _WORD = re.compile(r"\w+")
-STOP = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to "
-    "was will with".split()
-)
+_STOP = """
+a an and are as at be but by for if in into is it no not of on or such that the their then there these they
+this to was will with
+"""
+STOP = frozenset(_STOP.split())
 
 
 class Vectors:
@@ -91,7 +92,9 @@ class LlamaIndexPipeline:
         tokenizer = Tokenizer.from_file(str(_model_folder() / "tokenizer.json"))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        self._splitter = SentenceSplitter(tokenizer=lambda text: tokenizer.encode(text, add_special_tokens=False).tokens)
+        self._splitter = SentenceSplitter(
+            tokenizer=lambda text: tokenizer.encode(text, add_special_tokens=False).tokens
+        )
         self._root = Path()
         self._store: QdrantVectorStore | None = None
         self._nodes: dict[str, tuple[str, list[str]]] = {}  # path -> (hash of the file, ids of its nodes)
@@ -104,6 +107,7 @@ class LlamaIndexPipeline:
                 "rival",
                 client=QdrantClient(":memory:"),
                 enable_hybrid=True,
+                index_doc_id=False,  # nodes are deleted by their own ids, and Qdrant in memory has no such index
                 sparse_doc_fn=sparse_documents,
                 sparse_query_fn=sparse_queries,
                 sparse_config=SparseVectorParams(modifier=Modifier.IDF),

@@ -10,10 +10,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 
@@ -50,12 +52,13 @@ _DEFINES = re.compile(
 )
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\d+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-STOP = frozenset(
-    "a about all an and any are as at be been but by can could do does for from get gets give given has have how i if in "
-    "into is it its like make me my no not of on one only or our out over should so some such than that the their them "
-    "then there these they this to up use used uses using was we what when where which while who whose why will with "
-    "would you your python code file files function functions method line".split()
-)
+_STOP = """
+a about all an and any are as at be been but by can could do does for from get gets give given has have how i
+if in into is it its like make me my no not of on one only or our out over should so some such than that the
+their them then there these they this to up use used uses using was we what when where which while who whose
+why will with would you your python code file files function functions method line
+"""
+STOP = frozenset(_STOP.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def stemmed(word: str) -> str:
 def phrases(query: str) -> list[str]:
     """Two words in a row, lower-case, as they would stand in a message."""
     words = re.findall(r"\S+", query.lower())
-    return [f"{a} {b}" for a, b in zip(words, words[1:], strict=False) if not (a in STOP and b in STOP)]
+    return [f"{a} {b}" for a, b in pairwise(words) if not (a in STOP and b in STOP)]
 
 
 @dataclass
@@ -205,7 +208,7 @@ def _is_name(name: str, low: str) -> bool:
 
 
 def find() -> str:
-    """The program: RIPGREP_PROGRAM, the one on PATH, or Debian's, unpacked below the cache. Fails with FileNotFoundError."""
+    """RIPGREP_PROGRAM, the one on PATH, or Debian's, unpacked below the cache. Fails with FileNotFoundError."""
     own = cache_folder() / "ripgrep"
     unpacked = own / "usr" / "bin" / "rg"
     for place in (os.environ.get("RIPGREP_PROGRAM"), shutil.which("rg"), str(unpacked)):
@@ -220,3 +223,10 @@ def find() -> str:
     if not unpacked.is_file():
         raise FileNotFoundError(ADVICE)
     return str(unpacked)
+
+
+if __name__ == "__main__":
+    try:
+        find()
+    except FileNotFoundError as missing:
+        sys.exit(str(missing))

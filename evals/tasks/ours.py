@@ -27,7 +27,10 @@ KOREAN = "-ko"
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A package with its questions. fetch: where it is from, and which files are kept."""
+    """A package with its questions. fetch: where it is from, and which files are kept.
+
+    is_checked: whether its ranks are checked on every change; small ones that need neither Debian nor a build backend.
+    """
 
     name: str
     half: Half
@@ -35,6 +38,7 @@ class Pinned:
     registry: str
     fetch: Package
     questions: tuple[Question, ...]
+    is_checked: bool = False
 
 
 def packages(folder: Path = FOLDER) -> list[Pinned]:
@@ -94,7 +98,9 @@ def _pinned(row: dict[str, Any], folder: Path) -> Pinned:
         row["name"], version, row["archive"], row["sha256"], tuple(row["folders"]), command, row.get("root", "")
     )
     questions = tuple(_questions(folder / f"{row['name']}.jsonl", row["name"]))
-    return Pinned(row["name"], row["half"], row["language"], row["registry"], fetch, questions)
+    return Pinned(
+        row["name"], row["half"], row["language"], row["registry"], fetch, questions, row.get("is_checked", False)
+    )
 
 
 def _questions(path: Path, repository: str) -> Iterator[Question]:

@@ -41,7 +41,6 @@ FLOORS: dict[str, int] = {
     "cli": 4,
     "keys": 4,
     "main": 4,
-    "run": 4,
     "check_questions": 4,
     "__main__": 5,
 }

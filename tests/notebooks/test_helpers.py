@@ -1,15 +1,20 @@
 """What the notebooks import: the parts that need no stack."""
 
 import json
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
-from notebooks import asking, rag, tuning
+from evals.core.ranking import Ranking
+from evals.report import write
+from evals.report.figures import scored
+from notebooks import asking, rag, results, tuning
 from notebooks.asking import Asked, lost_by
 from notebooks.tables import Table
 from search_eval.golden import Gold, Question
+from search_eval.metrics import Found
 
 QUESTION = Question("q", "where?", (Gold("a.py", 10, 20), Gold("b.py", 1, 5)))
 
@@ -115,3 +120,27 @@ def test_a_question_is_asked_with_its_fields_and_explained() -> None:
     assert bodies == [
         {"query": "where?", "repositories": ["r"], "limit": 10, "explain": True, "ranking": {"dense_share": 0}}
     ]
+
+
+def test_an_evaluation_that_was_written_is_read_as_one_that_was_made_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EVAL_RESULT", raising=False)
+    assert results.written() is None
+    rankings = {
+        "product": {"q": Ranking((Found("a.py", 10, 12, 40),))},
+        "bm25": {"q": Ranking((Found("c.py", 1, 2, 8),))},
+    }
+    part = write.Part(scored("ours", [QUESTION], rankings), rankings, {})
+    monkeypatch.setenv("EVAL_RESULT", str(write.write([part], {}, {}, [], tmp_path)))
+    values = results.written()
+    assert values is not None
+    assert results.column(values, "bm25", "ndcg10") == [0]
+    assert results.column(values, "product", "span_hit1") == [1]
+    made = results.small({"product": [Asked(QUESTION, [{**hit("a.py", 10, 12), "content": "x" * 40}], {})]})
+    assert made["product"] == values["product"]
+
+
+def test_values_of_two_systems_stand_in_one_order() -> None:
+    values = {"a": {"q1": {"m": 1.0}, "q2": {"m": 2.0}}, "b": {"q2": {"m": 20.0}, "q1": {"m": 10.0}}}
+    assert results.column(values, "b", "m") == [10, 20]

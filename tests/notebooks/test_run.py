@@ -114,7 +114,8 @@ def test_reading_an_evaluation_has_intervals_paired_differences_and_the_worst_mi
         """{
             "intervals": {arm: [one.low, one.mean, one.high] for arm, one in intervals.items()},
             "rows": rows, "worst": [one.ndcg for one in worst], "ndcg": ndcg["hybrid"],
-            "tokens": [row.get("tokens_to_gold") for row in measured["hybrid"]],
+            "tokens": [row.get("tokens_to_gold") for row in measured["hybrid"].values()],
+            "order": order, "gains": [[one.low, one.mean, one.high] for one in gains],
         }""",
     )
     is_clean(book, plots=5)
@@ -124,6 +125,9 @@ def test_reading_an_evaluation_has_intervals_paired_differences_and_the_worst_mi
     assert seen["rows"][1]["better on"] > seen["rows"][1]["worse on"]
     assert seen["worst"] == sorted(seen["ndcg"])[: len(seen["worst"])]
     assert all(tokens is None or tokens > 0 for tokens in seen["tokens"])
+    assert set(seen["order"]) == {"dense", "sparse", "hybrid"}
+    assert seen["gains"][0] == [0, 0, 0]  # the first over itself
+    assert all(mean > 0 for _, mean, _ in seen["gains"][1:])
 
 
 def test_llamaindex_opens_the_index_and_finds_what_the_api_finds(ran: Run) -> None:
