@@ -8,6 +8,9 @@ from pathlib import Path
 from notebooks.asking import Asked
 from search_eval import metrics
 
+# How the evaluation's ids of questions end that are another question's wording in Korean: its report tells them apart.
+KOREAN = "-ko"
+
 # system -> question's id -> metric -> value
 Values = dict[str, dict[str, dict[str, float]]]
 
@@ -21,7 +24,7 @@ def small(answers: Mapping[str, Sequence[Asked]]) -> Values:
 
 
 def written(task: str = "ours") -> Values | None:
-    """A task of the evaluation in the folder that EVAL_RESULT names; None where it is unset.
+    """A task of the evaluation in the folder that EVAL_RESULT names, as its headline has it; None where it is unset.
 
     Fails with FileNotFoundError where that folder holds no such task. Which tasks there are: *.json in it.
     """
@@ -29,7 +32,10 @@ def written(task: str = "ours") -> Values | None:
     if not folder:
         return None
     values: Values = json.loads((Path(folder) / f"{task}.json").read_text("utf-8"))["values"]
-    return values
+    return {
+        system: {question: row for question, row in of.items() if not question.endswith(KOREAN)}
+        for system, of in values.items()
+    }
 
 
 def column(values: Values, system: str, metric: str) -> list[float]:

@@ -121,7 +121,7 @@ def test_reading_an_evaluation_has_intervals_paired_differences_and_the_worst_mi
     is_clean(book, plots=5)
     assert all(low <= mean <= high and high - low > 0.05 for low, mean, high in seen["intervals"].values())
     assert [row["hybrid less"] for row in seen["rows"]] == ["dense", "sparse"]
-    assert all(0 < row["p"] <= 1 for row in seen["rows"])
+    assert all(0 < float(row["p"]) <= 1 for row in seen["rows"])
     assert seen["rows"][1]["better on"] > seen["rows"][1]["worse on"]
     assert seen["worst"] == sorted(seen["ndcg"])[: len(seen["worst"])]
     assert all(tokens is None or tokens > 0 for tokens in seen["tokens"])
