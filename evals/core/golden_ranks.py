@@ -96,6 +96,16 @@ def said(change: Change) -> str:
     return "\n".join(lines)
 
 
+def verdict(accepted: Ranks, ours: Ranks, planted: Ranks) -> tuple[bool, str]:
+    """Whether it may land, and what to say. planted: of a known regression; where it passes, the check is blind."""
+    change, regression = compared(accepted, ours), compared(accepted, planted)
+    if not regression.is_loss:
+        blind = f"the check is blind: a planted regression loses {regression.loss:.4f}, p {regression.p:.3f}"
+        return False, f"{said(change)}\n{blind}"
+    caught = f"(a planted regression is caught: it loses {regression.loss:.3f}, p {regression.p:.4f})"
+    return not change.is_loss, f"{said(change)}\n{caught}"
+
+
 def _gain(rank: int | None) -> float:
     return 1 / log2(1 + rank) if rank is not None and rank <= DEPTH else 0.0
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.core.golden_ranks import compared, ranks_of, read, said, write
+from evals.core.golden_ranks import compared, ranks_of, read, said, verdict, write
 from tests.evals.laid import question, ranking
 
 BEFORE = {f"q-{n}": (1, 1) for n in range(40)}
@@ -59,3 +59,18 @@ def test_ranks_are_read_back_and_written_one_a_line(tmp_path: Path) -> None:
     assert read("ours", tmp_path) == ranks
     assert len(path.read_text().splitlines()) == 4
     assert read("others", tmp_path) == {}
+
+
+def test_a_change_lands_where_nothing_is_lost_and_the_planted_regression_is_caught() -> None:
+    regression = dict.fromkeys(BEFORE, (3, 3))
+    may_land, text = verdict(BEFORE, BEFORE, regression)
+    assert may_land
+    assert "a planted regression is caught" in text
+
+
+def test_a_loss_does_not_land_and_neither_does_a_check_that_would_not_see_one() -> None:
+    regression = dict.fromkeys(BEFORE, (3, 3))
+    assert verdict(BEFORE, regression, regression)[0] is False
+    may_land, text = verdict(BEFORE, BEFORE, BEFORE)
+    assert not may_land
+    assert "the check is blind" in text
