@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vllm test-monitoring test-compose test-notebooks notebooks dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load eval eval-golden constraints requirements clean
+.PHONY: help run test test-vllm test-monitoring test-compose test-ragas test-notebooks notebooks dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load eval eval-golden eval-ragas constraints requirements clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -47,6 +47,9 @@ test-notebooks: .venv/notebooks.stamp ## every notebook, run against a live stac
 notebooks: .venv/notebooks.stamp ## the same, and keep the outputs in notebooks/
 	@exec env KEEP_OUTPUTS=1 $(PY) -m pytest -m notebooks tests/notebooks $(ARGS)
 
+test-ragas: .venv/dev.stamp ## Ragas with a scripted judge: killed, resumed, replayed; two minutes, once it is set up [ARGS="-k replay"]
+	@exec $(PY) -m pytest -m ragas tests/evals/ragas $(ARGS)
+
 dashboards: .venv/run.stamp ## write Grafana's dashboards anew from monitoring/dashboards
 	@exec $(PY) -m monitoring.dashboards
 
@@ -81,6 +84,9 @@ eval: .venv/dev.stamp ## is the search good: questions with known answers, basel
 
 eval-golden: .venv/dev.stamp ## a few packages' ranks against the accepted ones: four minutes, one when it is indexed
 	@exec $(PY) -m evals --check $(ARGS)
+
+eval-ragas: .venv/dev.stamp ## answers to our questions, scored with Ragas [ARGS="--judge-model gpt-x --first 40"]
+	@exec $(PY) -m evals.ragas $(ARGS)
 
 constraints: ## make constraints.txt anew from a clean install of the extras dev and notebooks
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
