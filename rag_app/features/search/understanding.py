@@ -32,6 +32,14 @@ _ASKED = {
     }.items()
 }
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+# Who asks how to use a thing is answered by its documentation as well as by its code: +.008 NDCG@10 on questions about
+# eight packages, of which one ships documentation.
+_HOW_TO = re.compile(
+    r"\bhow (?:do|can|could|should|would) (?:i|we|you)\b|\bhow to\b|\b(?:i|we) (?:want|need|would like) to\b"
+    r"|\bcan (?:i|we)\b|\bwhich (?:option|setting|flag|parameter|argument|environment variable)\b"
+    r"|\b(?:configure|set up|enable|disable)\b",
+    re.IGNORECASE,
+)
 _ASKED_IN_KOREAN = {"테스트": "test", "예제": "example", "문서": "docs"}
 
 
@@ -83,6 +91,8 @@ def classes_asked(text: str) -> frozenset[str]:
     """The classes of files that a text names."""
     words = frozenset(part.lower() for part in _PART.findall(text))
     asked = {name for name, of in _ASKED.items() if not words.isdisjoint(of)}
+    if _HOW_TO.search(text):
+        asked.add("docs")
     if not text.isascii():
         asked |= {name for word, name in _ASKED_IN_KOREAN.items() if word in text}
     return frozenset(asked)

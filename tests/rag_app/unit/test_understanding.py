@@ -379,6 +379,11 @@ WORDS = [
 
 
 CLASSES = [
+    ("how do I add a converter", {"docs"}),
+    ("which option limits the pool", {"docs"}),
+    ("enable compression of answers", {"docs"}),
+    ("how does a request find its handler", set()),
+    ("which class holds the pool", set()),
     ("the test of the pool", {"test"}),
     ("which fixtures make the client", {"test"}),
     ("TestPool", {"test"}),
