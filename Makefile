@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vllm test-monitoring test-compose dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load eval eval-golden constraints requirements clean
+.PHONY: help run test test-vllm test-monitoring test-compose test-ragas dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load eval eval-golden eval-ragas constraints requirements clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -41,6 +41,9 @@ test-monitoring: .venv/dev.stamp ## alert rules by promtool, and every alert fir
 	@$(PY) -m tests.support.prometheus
 	@exec $(PY) -m pytest -m monitoring tests/monitoring $(ARGS)
 
+test-ragas: .venv/dev.stamp ## Ragas with a scripted judge: killed, resumed, replayed; two minutes, once it is set up [ARGS="-k replay"]
+	@exec $(PY) -m pytest -m ragas tests/evals/ragas $(ARGS)
+
 dashboards: .venv/run.stamp ## write Grafana's dashboards anew from monitoring/dashboards
 	@exec $(PY) -m monitoring.dashboards
 
@@ -75,6 +78,9 @@ eval: .venv/dev.stamp ## is the search good: questions with known answers, basel
 
 eval-golden: .venv/dev.stamp ## four packages' ranks against the accepted ones: five minutes, one when they are indexed
 	@exec $(PY) -m evals --check $(ARGS)
+
+eval-ragas: .venv/dev.stamp ## answers to our questions, scored with Ragas [ARGS="--judge-model gpt-x --first 40"]
+	@exec $(PY) -m evals.ragas $(ARGS)
 
 constraints: ## make constraints.txt anew from a clean install of the dev extra
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints

@@ -36,6 +36,7 @@ FLOORS: dict[str, int] = {
     "cli": 4,
     "keys": 4,
     "main": 4,
+    "ragas": 4,
     "check_questions": 4,
     "__main__": 5,
 }
@@ -52,6 +53,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "llama_index": ("rag_app.clients", "rag_app.db", "rag_app.features", "evals.rivals"),
     "torch": ("embedding_service.backends", "benchmarks.embedding"),
     "sentence_transformers": ("embedding_service.backends", "benchmarks.embedding", "evals.rivals"),
+    "ragas": ("evals.ragas",),  # in an environment of its own: only what runs there may
     "onnxruntime": ("embedding_service.backends",),
     "onnx": ("embedding_service.backends",),
     "aiohttp": ("service_kit", "llm_service.providers", "rag_app.clients", "benchmarks"),
