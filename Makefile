@@ -82,7 +82,7 @@ load: .venv/dev.stamp ## the promise under load: 100 searches and 10 generations
 eval: .venv/dev.stamp ## is the search good: questions with known answers, baselines, each signal out [ARGS="--quick --tasks ours"]
 	@exec $(PY) -m evals $(ARGS)
 
-eval-golden: .venv/dev.stamp ## a few packages' ranks against the accepted ones: four minutes, one when it is indexed
+eval-golden: .venv/dev.stamp ## four packages' ranks against the accepted ones: five minutes, one when they are indexed
 	@exec $(PY) -m evals --check $(ARGS)
 
 eval-ragas: .venv/dev.stamp ## answers to our questions, scored with Ragas [ARGS="--judge-model gpt-x --first 40"]
