@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vllm test-monitoring test-compose test-ragas dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load eval eval-golden eval-ragas constraints requirements clean
+.PHONY: help run test test-vllm test-monitoring test-compose test-ragas test-notebooks notebooks dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load eval eval-golden eval-ragas constraints requirements clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -41,6 +41,12 @@ test-monitoring: .venv/dev.stamp ## alert rules by promtool, and every alert fir
 	@$(PY) -m tests.support.prometheus
 	@exec $(PY) -m pytest -m monitoring tests/monitoring $(ARGS)
 
+test-notebooks: .venv/notebooks.stamp ## every notebook, run against a live stack: three minutes [ARGS="-k chunking"]
+	@exec $(PY) -m pytest -m notebooks tests/notebooks $(ARGS)
+
+notebooks: .venv/notebooks.stamp ## the same, and keep the outputs in notebooks/
+	@exec env KEEP_OUTPUTS=1 $(PY) -m pytest -m notebooks tests/notebooks $(ARGS)
+
 test-ragas: .venv/dev.stamp ## Ragas with a scripted judge: killed, resumed, replayed; two minutes, once it is set up [ARGS="-k replay"]
 	@exec $(PY) -m pytest -m ragas tests/evals/ragas $(ARGS)
 
@@ -76,15 +82,15 @@ load: .venv/dev.stamp ## the promise under load: 100 searches and 10 generations
 eval: .venv/dev.stamp ## is the search good: questions with known answers, baselines, each signal out [ARGS="--quick --tasks ours"]
 	@exec $(PY) -m evals $(ARGS)
 
-eval-golden: .venv/dev.stamp ## a few packages' ranks against the accepted ones: four minutes, one when it is indexed
+eval-golden: .venv/dev.stamp ## four packages' ranks against the accepted ones: five minutes, one when they are indexed
 	@exec $(PY) -m evals --check $(ARGS)
 
 eval-ragas: .venv/dev.stamp ## answers to our questions, scored with Ragas [ARGS="--judge-model gpt-x --first 40"]
 	@exec $(PY) -m evals.ragas $(ARGS)
 
-constraints: ## make constraints.txt anew from a clean install of the dev extra
+constraints: ## make constraints.txt anew from a clean install of the extras dev and notebooks
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/python -m pip install -q -e '.[dev]'
+	.venv-constraints/bin/python -m pip install -q -e '.[dev,notebooks]'
 	{ head -1 constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
 	mv constraints.new constraints.txt && rm -rf .venv-constraints
 
@@ -127,6 +133,12 @@ COMPILE = env -u PYTHONDONTWRITEBYTECODE $(PY) -c \
 	$(PY) -m tests.support.nginx || true; \
 	$(PY) -m evals.rivals.ripgrep || true; \
 	echo "set up in $$(( $$(date +%s) - start )) s" >&2
+	@touch $@
+
+# A kernel starts in the folder of its notebook: the .pth lets it import what lies beside that folder.
+.venv/notebooks.stamp: .venv/dev.stamp
+	@$(PIP) -c constraints.txt -e '.[dev,notebooks]'
+	@$(PY) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "notebooks.pth").write_text("$(CURDIR)\n")'
 	@touch $@
 
 # LangChain's client wants huggingface-hub<2, which this project's environment cannot have: it gets one of its own. From

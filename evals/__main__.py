@@ -21,19 +21,14 @@ from evals.core.loop import Answers, answered
 from evals.core.product import PlainFusion, Product, without_each
 from evals.core.ranking import Kept, System
 from evals.core.stack import CallFailed, Service, cache_folder, started
-from evals.core.task import Task
 from evals.report import write
 from evals.report.figures import NO_MODEL, PRODUCT, headline, scored
-from evals.tasks.commits import Commits, NoRepository
-from evals.tasks.documents import Documents
+from evals.tasks.chosen import TASKS, chosen
+from evals.tasks.commits import NoRepository
 from evals.tasks.ours import Ours, Pinned, is_korean, packages
 from search_eval.golden import Question
 
-TASKS = ("ours", "repoloc", "cosqa", "stdlib")
 SYSTEMS = ("product", "no_model", "bm25", "dense", "rrf", "ripgrep", "llamaindex", "without")
-
-# Of each set with --quick: to see that it works, and not for a figure.
-QUICK_PACKAGES, QUICK_COMMITS = 2, 2
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,8 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     cache = cache_folder()
-    skipped: list[str] = []
-    tasks = _tasks(options, cache, skipped)
+    tasks, skipped = chosen(options.tasks, os.environ, cache, say, options.quick, options.at_most)
+    for line in skipped:
+        say(line)
     began = datetime.now(UTC)
     parts = []
     with _stack(cache, options.data) as service:
@@ -89,7 +85,7 @@ def _check(options: argparse.Namespace) -> int:
     task = Ours([one for one in packages() if one.is_checked], cache, say)
     with _stack(cache, options.data or str(cache / "index-checked")) as service:
         index = Index(service, say)
-        planted = Product("planted", service, mode="dense")
+        planted = Product("planted", service, mode="sparse")  # as if all but BM25 were lost
         ours = Product(PRODUCT, service, overrides=json.loads(options.override))
         answers = answered(task, [ours, planted], index, Kept(cache / "rankings"), say)
     ranks = {name: golden_ranks.ranks_of(answers.questions, of) for name, of in answers.rankings.items()}
@@ -102,26 +98,6 @@ def _stack(cache: Path, data: str) -> AbstractContextManager[Service]:
     logs = Path(tempfile.mkdtemp(prefix="evals-"))
     say(f"starting the stack; its logs are in {logs}")
     return started(Path(data) if data else cache / "index", logs, cache)
-
-
-def _tasks(options: argparse.Namespace, cache: Path, skipped: list[str]) -> Sequence[Task]:
-    folder, clones = os.environ.get("EVALSETS", ""), os.environ.get("EVALSETS_REPOSITORIES", "")
-    work = cache / "sources"
-    found: list[Task] = []
-    for name in options.tasks:
-        if name == "ours":
-            chosen = packages()
-            found.append(Ours(chosen[:QUICK_PACKAGES] if options.quick else chosen, cache, say))
-        elif not folder or (name == "repoloc" and not clones):
-            skipped.append(f"{name} did not run: EVALSETS{'_REPOSITORIES' if folder else ''} names no folder.")
-        elif name == "repoloc":
-            at_most = options.at_most or (QUICK_COMMITS if options.quick else None)
-            found.append(Commits(Path(folder) / name, Path(clones), work, at_most=at_most))
-        else:
-            found.append(Documents(name, Path(folder) / name, work))
-    for line in skipped:
-        say(line)
-    return found
 
 
 def _systems(options: argparse.Namespace, service: Service, cache: Path, skipped: list[str]) -> Sequence[System]:

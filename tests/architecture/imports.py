@@ -1,11 +1,12 @@
 """Reads the imports of a tree with `ast` and says which of them break the rules."""
 
 import ast
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.architecture.rules import FEATURES, FLAT, FLOORS, HOMES, PACKAGES
+from tests.architecture.rules import FEATURES, FLAT, FLOORS, HOMES, OPEN, PACKAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +23,25 @@ class Import:
 
 
 def imports_of(root: Path) -> list[Import]:
-    """Every import in the packages of the house under `root`, those inside functions and TYPE_CHECKING included."""
+    """Every import in the packages of the house under `root`, in functions, TYPE_CHECKING and notebooks' cells, too."""
     found: list[Import] = []
     for package in sorted(PACKAGES):
         for path in sorted((root / package).rglob("*.py")):
-            found.extend(_read(root, path))
+            found.extend(_read(root, path, path.read_text("utf-8")))
+        for path in sorted((root / package).rglob("*.ipynb")):
+            found.extend(_read(root, path, _code(path)))
     return found
 
 
-def _read(root: Path, path: Path) -> Iterator[Import]:
+def _code(notebook: Path) -> str:
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def _read(root: Path, path: Path, code: str) -> Iterator[Import]:
     parts = path.relative_to(root).with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(module, alias.name, node.lineno)
@@ -75,6 +83,8 @@ def _package(item: Import) -> str:
     source, target = _top(item.module), _top(item.target)
     if target == "tests":
         return "nothing imports tests"
+    if item.module in OPEN and f"{item.target}.".startswith(f"{OPEN[item.module]}."):
+        return ""
     if target in PACKAGES and target != source and target not in PACKAGES[source]:
         return f"{source} may import {sorted(PACKAGES[source]) or 'nothing of ours'}"
     return ""

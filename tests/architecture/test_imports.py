@@ -1,5 +1,6 @@
 """The house rules hold, and a planted breach of each kind is caught."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,10 @@ def test_no_modules_import_each_other_in_a_loop() -> None:
         ("llm_service.features.chat.service", "aiohttp.ClientSession"),
         ("llm_service.admission.door", "llm_service.providers.base.Provider"),
         ("rag_app.attic.old", "rag_app.core.models.Chunk"),
+        ("notebooks.asking", "rag_app.features.indexing.chunking.chunker"),
+        ("notebooks.chunks", "rag_app.features.indexing.service.IndexingService"),
+        ("notebooks.02_chunking", "rag_app.features.indexing.chunking.chunker"),
+        ("notebooks.01_first_steps", "torch"),
     ],
 )
 def test_a_planted_breach_is_caught(module: str, target: str) -> None:
@@ -61,6 +66,17 @@ def test_a_planted_loop_is_caught_and_named() -> None:
 def test_generation_may_speak_to_search_through_its_service() -> None:
     allowed = Import("rag_app.features.generation.service", "rag_app.features.search.service.SearchService", 1)
     assert breaches([allowed]) == []
+
+
+def test_one_module_of_the_notebooks_may_look_into_the_chunker() -> None:
+    assert breaches([Import("notebooks.chunks", "rag_app.features.indexing.chunking.chunker", 1)]) == []
+
+
+def test_imports_in_the_cells_of_a_notebook_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    cell = {"cell_type": "code", "source": ["import httpx\n", "from rag_app.core.models import Chunk\n"]}
+    (tmp_path / "notebooks" / "01_a.ipynb").write_text(json.dumps({"cells": [cell, {"cell_type": "markdown"}]}))
+    assert len(breaches(imports_of(tmp_path))) == 1
 
 
 def test_imports_hidden_in_functions_and_import_module_are_seen(tmp_path: Path) -> None:

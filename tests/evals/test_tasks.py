@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evals.tasks.chosen import chosen
 from evals.tasks.commits import Commits, NoRepository
 from evals.tasks.documents import Documents
 from evals.tasks.ours import CATEGORIES, FOLDER, Pinned, is_korean, packages, problems
@@ -164,3 +165,25 @@ def test_wrong_places_are_told_by_id_and_never_by_query(tmp_path: Path) -> None:
 def test_an_id_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadQuestion, match="p-1 is there twice"):
         one_package(tmp_path, GOOD, GOOD)
+
+
+def test_sets_that_are_not_at_hand_are_left_out_and_said_so(tmp_path: Path) -> None:
+    for name in ("cosqa", "repoloc"):
+        (tmp_path / name).mkdir()
+    names = ("ours", "repoloc", "cosqa", "stdlib")
+
+    def run(**env: str) -> tuple[list[str], list[str]]:
+        tasks, skipped = chosen(names, env, tmp_path, lambda line: None)
+        return [one.name for one in tasks], [line.split()[0] for line in skipped]
+
+    assert run() == (["ours"], ["repoloc", "cosqa", "stdlib"])
+    assert run(EVALSETS=str(tmp_path)) == (["ours", "cosqa"], ["repoloc", "stdlib"])
+    assert run(EVALSETS=str(tmp_path), EVALSETS_REPOSITORIES=str(tmp_path)) == (
+        ["ours", "repoloc", "cosqa"],
+        ["stdlib"],
+    )
+
+
+def test_a_quick_run_is_of_two_packages(tmp_path: Path) -> None:
+    [task], _ = chosen(["ours"], {}, tmp_path, lambda line: None, is_quick=True)
+    assert len({question.repository for question in task.questions}) == 2
