@@ -62,7 +62,7 @@ def walk(
     """Everything below `root`, sorted within its folder. A folder that is left out counts as one and is not entered.
 
     Symbolic links are never followed; pipes, sockets and devices are never opened. include, exclude: .gitignore
-    syntax. own_data: a folder that is not entered, for it holds the index itself. Reasons: ignored, excluded, vendored,
+    syntax; a folder of VENDORED that an include pattern names is somebody's own code. own_data: a folder that is not entered, for it holds the index itself. Reasons: ignored, excluded, vendored,
     generated, data, too_large, empty, symlink, special, unreadable, bad_name, too_deep, own_data.
     """
     yield from _Walk(root, max_file_bytes, include, exclude, own_data).folder("", rules_above(root))
@@ -88,6 +88,7 @@ class _Walk:
         self._own = own
         self._max_file_bytes = max_file_bytes
         self._include = globs(include) if include else None
+        self._vendored = VENDORED - {name for pattern in include for name in pattern.split("/")}
         self._exclude = globs(exclude)
 
     def folder(self, folder: str, rules: IgnoreRules) -> Iterator[Found]:
@@ -116,7 +117,7 @@ class _Walk:
             yield Found(f"{path}/", reason="own_data")
         elif path.count("/") >= MAX_DEPTH:
             yield Found(f"{path}/", reason="too_deep")
-        elif name in VENDORED:
+        elif name in self._vendored:
             yield Found(f"{path}/", reason="vendored")
         elif rules.is_ignored(path, is_folder=True):
             yield Found(f"{path}/", reason="ignored")

@@ -9,6 +9,11 @@ from rag_app.core.models import Chunk
 DENSE_FLOOR = 0.1
 
 
+# Where the best cosine leads the tenth by so much, the dense arm knows what is meant; few words give BM25 little.
+SURE_LEAD = 0.11
+SURE_TERMS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A chunk that an arm brought. dense: cosine; sparse: BM25 score; None where that arm did not bring it.
@@ -46,6 +51,11 @@ def merge(
         for rank, (chunk, _) in enumerate(arm, 1):
             ranks[chunk.id][name] = rank
     return [Candidate(chunk, cosines.get(i), bm25.get(i), ranks[i]) for i, chunk in chunks.items()]
+
+
+def is_sure(cosines: Sequence[float], terms: int) -> bool:
+    """Whether the dense arm is to be trusted more than usually. cosines: its own, best first; terms: of the query."""
+    return 0 < terms <= SURE_TERMS or (len(cosines) >= 10 and cosines[0] - cosines[9] >= SURE_LEAD)
 
 
 def convex(

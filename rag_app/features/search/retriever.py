@@ -169,7 +169,8 @@ class CodeRetriever(BaseRetriever):
         with run.stage("rank"):
             by_arm = {id(vector): [(f.chunk, f.score) for f in arm] for vector, arm in zip(vectors, arms, strict=True)}
             merged = fusion.merge(by_arm.get(id(run.dense), []), by_arm.get(id(run.sparse), []), named)
-            ceiling, share = highest_score(run.weights), self._dense_share(run)
+            cosines = [score for _, score in by_arm.get(id(run.dense), [])]
+            ceiling, share = highest_score(run.weights), self._dense_share(run, cosines)
             if self._query.mode in _BARE:
                 return fusion.convex(merged, share, ceiling)[: self._query.limit]
             told = run.filters is not None and bool(run.filters.paths)
@@ -183,12 +184,12 @@ class CodeRetriever(BaseRetriever):
             return []
         return await self._source.named(_named(selection, run.read.names, ""), paths)
 
-    def _dense_share(self, run: _Run) -> float:
+    def _dense_share(self, run: _Run, cosines: Sequence[float]) -> float:
         if run.dense is None:
             return 0.0
         if run.sparse is None or self._query.mode == "dense":
             return 1.0
-        return run.ranking.dense_share_of(run.read.kind)
+        return run.ranking.dense_share_of(run.read.kind, is_sure=fusion.is_sure(cosines, len(run.weights)))
 
     async def _ask_words(self, run: _Run) -> None:
         """The sparse vector, and the weights that coverage is measured by, from the repositories searched."""

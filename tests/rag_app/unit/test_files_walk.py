@@ -106,6 +106,14 @@ def test_a_folder_that_is_left_out_counts_once_and_is_not_entered(tmp_path: Path
     }
 
 
+def test_a_vendored_folder_that_an_include_names_is_ones_own(tmp_path: Path) -> None:
+    put(tmp_path, **{"vendor/lib/a.c": "x", "vendor/node_modules/b.js": "x", "src/c.c": "x"})
+    assert found(tmp_path, include=["vendor/lib/", "*.c"]) == {
+        "vendor/lib/a.c": None, "vendor/node_modules/": "vendored", "src/c.c": None,
+    }  # fmt: skip
+    assert found(tmp_path, include=["**"])["vendor/"] == "vendored"
+
+
 def test_generated_empty_and_large_files_are_left_out(tmp_path: Path) -> None:
     put(tmp_path, **{"app.min.js": "x", "Cargo.lock": "x", "x_pb2.py": "x", "empty.py": "", "big.py": "x" * 1_001})
     put(tmp_path, **{"just.py": "x" * 1_000, "lockfile.py": "x"})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_app.core.models import Chunk, Hit
-from rag_app.features.search.fusion import Candidate, Ranked, convex, merge
+from rag_app.features.search.fusion import SURE_LEAD, SURE_TERMS, Candidate, Ranked, convex, is_sure, merge
 from rag_app.features.search.ranking import by_name, quoted, rank, read_depth, spread
 from rag_app.features.search.understanding import understood
 from rag_app.features.search.weights import Weights
@@ -46,6 +46,15 @@ def test_a_candidate_more_or_less_moves_no_score() -> None:
     few = convex([Candidate(A, 0.4, 3.0)], 0.7, 10.0)
     many = convex([Candidate(A, 0.4, 3.0), Candidate(B, 0.9, 9.0)], 0.7, 10.0)
     assert few[0].score == next(one.score for one in many if one.candidate.chunk == A)
+
+
+def test_the_dense_arm_is_sure_where_one_leads_or_the_query_has_few_words() -> None:
+    led = [0.5, *[0.499 - SURE_LEAD] * 9]
+    assert is_sure(led, 9)
+    assert not is_sure([0.498, *led[1:]], 9)
+    assert not is_sure(led[:9], 9)
+    assert is_sure([], SURE_TERMS)
+    assert not is_sure([], SURE_TERMS + 1)
 
 
 def test_equal_scores_come_in_the_order_of_files_whatever_order_a_store_gives_them_in() -> None:

@@ -31,3 +31,14 @@ def test_what_is_no_weight_is_refused_by_name(values: dict[str, float], says: st
 def test_each_weight_has_a_neutral_value_within_its_bounds() -> None:
     assert neutral().keys() == Weights().named().keys()
     assert Weights().overridden(neutral()).named() == neutral()
+
+
+def test_the_dense_arm_weighs_more_where_it_is_sure_less_for_a_message_and_nothing_where_it_is_out() -> None:
+    weights = Weights()
+    shares = [
+        weights.dense_share_of(kind, is_sure=sure)
+        for kind, sure in (("error", True), ("words", False), ("words", True))
+    ]
+    assert 0 < shares[0] < shares[1] < shares[2] <= 1
+    out = weights.overridden({"dense_share": 0})
+    assert out.dense_share_of("words", is_sure=True) == out.dense_share_of("error", is_sure=False) == 0
