@@ -38,7 +38,7 @@ class Index:
         if name in self._ids:
             job = self._service.call("POST", f"/v1/repositories/{self._ids[name]}/sync")["job"]["id"]
         else:
-            body = {"source": {"type": "path", "path": str(batch.root)}, "name": name}
+            body = {"source": {"type": "path", "path": str(batch.root)}, "name": name, "include": list(batch.include)}
             answer = self._service.call("POST", "/v1/repositories", body)
             job, self._ids[name] = answer["job"]["id"], answer["repository"]["id"]
         self._wait(name, job)

@@ -13,13 +13,15 @@ class Batch:
     """Questions of one state of one folder.
 
     repository: its name in the index; two batches of one repository are two states of it, one after the other, and the
-    index is synced between them. state: changes whenever what is in the folder does.
+    index is synced between them. state: changes whenever what is in the folder does. include: what is indexed of the
+    folder, in the syntax of .gitignore; all of it where empty.
     """
 
     repository: str
     root: Path
     state: str
     questions: Sequence[Question]
+    include: Sequence[str] = ()
 
 
 class Task(Protocol):

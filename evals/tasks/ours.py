@@ -29,6 +29,7 @@ KOREAN = "-ko"
 class Pinned:
     """A package with its questions. fetch: where it is from, and which files are kept.
 
+    include: what is indexed; needed where a package's own sources lie in a folder that is else taken for others' code.
     is_checked: whether its ranks are checked on every change; small ones that need neither Debian nor a build backend.
     """
 
@@ -39,6 +40,7 @@ class Pinned:
     fetch: Package
     questions: tuple[Question, ...]
     is_checked: bool = False
+    include: tuple[str, ...] = ()
 
 
 def packages(folder: Path = FOLDER) -> list[Pinned]:
@@ -65,7 +67,9 @@ class Ours:
         """One a package; fetched and checked first where it is not there. Fails as `unpacked` does."""
         for one in self.pinned:
             [root] = unpacked([one.fetch], self.cache, self.say)
-            yield Batch(f"ours-{one.name}", root, one.fetch.fingerprint, one.questions)
+            # Another set of files is another repository of the index.
+            name = f"ours-{one.name}" + ("-included" if one.include else "")
+            yield Batch(name, root, one.fetch.fingerprint, one.questions, one.include)
 
 
 def problems(one: Pinned, root: Path) -> list[str]:
@@ -99,7 +103,14 @@ def _pinned(row: dict[str, Any], folder: Path) -> Pinned:
     )
     questions = tuple(_questions(folder / f"{row['name']}.jsonl", row["name"]))
     return Pinned(
-        row["name"], row["half"], row["language"], row["registry"], fetch, questions, row.get("is_checked", False)
+        row["name"],
+        row["half"],
+        row["language"],
+        row["registry"],
+        fetch,
+        questions,
+        row.get("is_checked", False),
+        tuple(row.get("include", ())),
     )
 
 

@@ -62,8 +62,9 @@ def walk(
     """Everything below `root`, sorted within its folder. A folder that is left out counts as one and is not entered.
 
     Symbolic links are never followed; pipes, sockets and devices are never opened. include, exclude: .gitignore
-    syntax; a folder of VENDORED that an include pattern names is somebody's own code. own_data: a folder that is not entered, for it holds the index itself. Reasons: ignored, excluded, vendored,
-    generated, data, too_large, empty, symlink, special, unreadable, bad_name, too_deep, own_data.
+    syntax; a folder of VENDORED that an include pattern names is somebody's own code. own_data: a folder that is not
+    entered, for it holds the index itself. Reasons: ignored, excluded, vendored, generated, data, too_large, empty,
+    symlink, special, unreadable, bad_name, too_deep, own_data.
     """
     yield from _Walk(root, max_file_bytes, include, exclude, own_data).folder("", rules_above(root))
 
