@@ -27,6 +27,9 @@ _CLASSES: dict[str, re.Pattern[str]] = {
         r"|(^|/)(README|CHANGES|LICENSE)",
         re.I,
     ),
+    "deprecated": re.compile(
+        r"(^|/)(deprecated|legacy|obsolete|_?compat(ibility)?)(/|\.\w+$)|[_-](compat|legacy|deprecated)\.\w+$"
+    ),
     "config": re.compile(
         r"(^|/)\.[^/]+(/|$)|\.(json|ya?ml|toml|ini|cfg|lock|xml|gradle|properties|bazel|cmake|nix|config\.[cm]?[jt]s)$"
         r"|(^|/)(Makefile|Dockerfile|BUILD|WORKSPACE|meson\.build)$"
@@ -42,7 +45,7 @@ _OF_TESTS = re.compile(
 # 400 candidates a search, of the same files again and again: 3 us of regular expressions each.
 @lru_cache(maxsize=1 << 16)
 def path_class(path: str) -> str:
-    """ "vendored", "generated", "test", "example", "docs", "config" or "code"."""
+    """ "vendored", "generated", "test", "example", "docs", "deprecated", "config" or "code"."""
     return next((name for name, pattern in _CLASSES.items() if pattern.search(path)), "code")
 
 

@@ -45,6 +45,7 @@ class Weights:
     docs_weight: float = _weight(0.4, 1, 1, "documentation, unless the query asks for it")
     example_weight: float = _weight(0.4, 1, 1, "examples and benchmarks, unless the query asks for them")
     config_weight: float = _weight(0.5, 1, 1, "configuration and build files")
+    deprecated_weight: float = _weight(0.6, 1, 1, "what is kept for older callers, unless the query asks for it")
     vendored_weight: float = _weight(0.4, 1, 1, "other people's code")
     generated_weight: float = _weight(0.3, 1, 1, "bundles and what tools wrote")
     definition_boost: float = _weight(0.5, 0, 1, "of the way to 1, for a definition whose name is the query")

@@ -36,6 +36,9 @@ from rag_app.features.search.paths import path_class, subject
         ("src/builder.py", "code"),
         ("third_party/zlib/inflate.c", "vendored"),
         ("vendor/lib/test_lib.rb", "vendored"),
+        ("requests/compat.py", "deprecated"),
+        ("src/legacy/api.ts", "deprecated"),
+        ("src/compatible.py", "code"),
     ],
 )
 def test_path_classes(path: str, kind: str) -> None:
