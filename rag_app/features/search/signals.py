@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rag_app.core.models import Chunk
 from rag_app.features.search.fusion import Ranked
 from rag_app.features.search.paths import path_class, subject
-from rag_app.features.search.understanding import Understood
+from rag_app.features.search.understanding import QueryKind, Understood
 from rag_app.features.search.weights import Weights
 
 # What the second and third best chunk of a file count for, of their own scores.
@@ -61,8 +61,8 @@ def boosts(chunk: Chunk, asked: Understood, weights: Weights, told: Evidence) ->
     if path_class(chunk.span.path) == "code":
         of_tests = told.tests.get((chunk.repository, subject(chunk.span.path)), 0.0)
         found["evidence_boost"] = weights.evidence_boost * of_tests
-    if asked.names:
-        found["definition_boost"] = _definition(chunk, asked, weights)
+    if asked.kind == QueryKind.SYMBOL:
+        found["definition_boost"] = weights.definition_boost * is_called(chunk, asked.names[0])
     if asked.paths:
         found["path_boost"] = weights.path_boost * any(is_path_of(path, chunk) for path in asked.paths)
     return {name: boost for name, boost in found.items() if boost}
@@ -79,12 +79,3 @@ def is_path_of(path: str, chunk: Chunk) -> bool:
     own = f"/{chunk.span.path.lower()}"
     wanted = path.lower().strip("/")
     return own.endswith(f"/{wanted}") or f"/{wanted}/" in own
-
-
-def _definition(chunk: Chunk, asked: Understood, weights: Weights) -> float:
-    called = [name for name in asked.names if is_called(chunk, name)]
-    if not called:
-        return 0.0
-    if asked.kind == "symbol":
-        return weights.definition_boost
-    return weights.mention_boost

@@ -40,7 +40,7 @@ class Weights:
     sure_factor: float = _weight(
         1.75, 1, 10, "times dense_share, where the dense arm has a favourite, or words are few"
     )
-    error_factor: float = _weight(0.5, 1, 10, "times dense_share, for an error message")
+    error_factor: float = _weight(0.25, 1, 10, "times dense_share, for an error message")
     test_weight: float = _weight(0.4, 1, 1, "tests, unless the query asks for them")
     docs_weight: float = _weight(0.4, 1, 1, "documentation, unless the query asks for it")
     example_weight: float = _weight(0.4, 1, 1, "examples and benchmarks, unless the query asks for them")
@@ -49,7 +49,6 @@ class Weights:
     vendored_weight: float = _weight(0.4, 1, 1, "other people's code")
     generated_weight: float = _weight(0.3, 1, 1, "bundles and what tools wrote")
     definition_boost: float = _weight(0.5, 0, 1, "of the way to 1, for a definition whose name is the query")
-    mention_boost: float = _weight(0.1, 0, 1, "the same, for a definition that the query names among other words")
     path_boost: float = _weight(0.5, 0, 1, "of the way to 1, for the files that the query names")
     coherence_boost: float = _weight(0.1, 0, 1, "for a file with several chunks that fit")
     evidence_boost: float = _weight(0.2, 0, 1, "for code whose tests fit")

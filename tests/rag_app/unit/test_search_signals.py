@@ -58,9 +58,9 @@ def found(chunk: Chunk, query: str, told: Evidence = TOLD, weights: Weights = WE
     return boosts(chunk, understood(query), weights, told)
 
 
-def test_a_definition_is_lifted_by_its_very_name_and_less_by_a_mention() -> None:
+def test_a_definition_is_lifted_by_its_very_name_and_not_by_a_mention() -> None:
     assert found(POOL, "Pool.close") == {"definition_boost": WEIGHTS.definition_boost}
-    assert found(POOL, "where is `Pool.close` called") == {"definition_boost": WEIGHTS.mention_boost}
+    assert found(POOL, "where is `Pool.close` called") == {}
     assert found(POOL, "Pool.open") == {}
 
 
