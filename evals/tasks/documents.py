@@ -1,6 +1,7 @@
 """Sets in BEIR's form, a document a file: CoSQA and CPython's docstrings, from a folder that EVALSETS names.
 
-A file's name is a number, since the name of what it defines would tell the answer to an index that reads names.
+A file's name is a number, since the name of what it defines would tell the answer to an index that reads names. Where a
+set tells a document's module and class, as CPython's does, these are its folders, as they are in its library.
 """
 
 import json
@@ -8,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from evals.core.task import Batch
@@ -28,7 +30,7 @@ class Documents:
     @property
     def questions(self) -> Sequence[Question]:
         """Those that have a judged document."""
-        place = {row["_id"]: path_of(number) for number, row in enumerate(_rows(self.source / "corpus.jsonl"))}
+        place = {row["_id"]: path_of(number, row) for number, row in enumerate(_rows(self.source / "corpus.jsonl"))}
         gold: dict[str, list[Gold]] = defaultdict(list)
         for row in _rows(self.source / "qrels.dev.jsonl"):
             if row["score"] > 0:
@@ -40,19 +42,26 @@ class Documents:
         ]
 
     def batches(self) -> Iterator[Batch]:
-        """One: all documents."""
+        """One: all documents, and nothing that an earlier form of the set has left."""
         root = self.work / self.name
-        for number, row in enumerate(_rows(self.source / "corpus.jsonl")):
-            path = root / path_of(number)
-            text = row["text"] if row["text"].endswith("\n") else row["text"] + "\n"
+        texts = {
+            root / path_of(number, row): dedent(row["text"]).rstrip("\n") + "\n"
+            for number, row in enumerate(_rows(self.source / "corpus.jsonl"))
+        }
+        for path in root.rglob("*.py"):
+            if path not in texts:
+                path.unlink()
+        for path, text in texts.items():
             if not path.exists() or path.read_text("utf-8") != text:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, "utf-8")
         yield Batch(self.name, root, "whole", self.questions)
 
 
-def path_of(number: int) -> str:
-    """Where the document of this number stands: d012/1234.py."""
+def path_of(number: int, row: dict[str, Any]) -> str:
+    """Where the document of this number stands: d012/1234.py, or datetime/date/1234.py."""
+    if module := row.get("path", "").removesuffix(".py"):
+        return "/".join([module, *filter(None, [row.get("cls")]), f"{number:04}.py"])
     return f"d{number // IN_A_FOLDER:03}/{number:04}.py"
 
 

@@ -39,6 +39,32 @@ def test_a_document_is_a_file_whose_name_tells_nothing(documents: Documents) -> 
     assert files == {"d000/0000.py": "def send_mail():\n    pass\n", "d000/0001.py": "def stop():\n    pass\n"}
 
 
+def test_a_document_whose_module_is_told_stands_there_and_what_an_earlier_form_left_is_gone(
+    documents: Documents,
+) -> None:
+    left = documents.work / "set" / "d000" / "0000.py"
+    left.parent.mkdir(parents=True)
+    left.write_text("old")
+    rows(
+        documents.source / "corpus.jsonl",
+        {
+            "_id": "s7",
+            "path": "mail/client.py",
+            "cls": "Client",
+            "name": "send",
+            "text": "    def send(self):\n        pass",
+        },
+        {"_id": "s9", "path": "mail/stop.py", "cls": "", "name": "stop", "text": "def stop():\n    pass\n"},
+    )
+    [batch] = documents.batches()
+    files = {path.relative_to(batch.root).as_posix(): path.read_text() for path in batch.root.rglob("*.py")}
+    assert files == {
+        "mail/client/Client/0000.py": "def send(self):\n    pass\n",
+        "mail/stop/0001.py": "def stop():\n    pass\n",
+    }
+    assert batch.questions[0].gold == (Gold("mail/stop/0001.py"),)
+
+
 def test_a_question_s_gold_is_the_judged_document_s_file_and_unjudged_ones_are_not_asked(documents: Documents) -> None:
     assert documents.questions == [Question("set-q1", "how to stop", (Gold("d000/0001.py"),), "set", "python")]
 
