@@ -189,7 +189,7 @@ class CodeRetriever(BaseRetriever):
             return 0.0
         if run.sparse is None or self._query.mode == "dense":
             return 1.0
-        return run.ranking.dense_share_of(run.read.kind, is_sure=fusion.is_sure(cosines, len(run.weights)))
+        return run.ranking.dense_share_of(run.read, is_sure=fusion.is_sure(cosines, len(run.weights)))
 
     async def _ask_words(self, run: _Run) -> None:
         """The sparse vector, and the weights that coverage is measured by, from the repositories searched."""

@@ -43,6 +43,17 @@ _HOW_TO = re.compile(
 _ASKED_IN_KOREAN = {"테스트": "test", "예제": "example", "문서": "docs"}
 
 
+# Of a sentence two words in five are grammar; of a commit's subject or a title few are.
+PROSE_SHARE = 0.4
+_ENGLISH = re.compile(r"[a-z']+")
+_GRAMMAR_WORDS = (
+    "a an the of in to for and or is are be by with from on at as it this that how do does what which when where i you "
+    "we can if my me our so than then there their them they he she who why whose its into out up not no without after "
+    "before while until only each every one's has have had was were will would should could"
+)
+_GRAMMAR = frozenset(_GRAMMAR_WORDS.split())
+
+
 class QueryKind(StrEnum):
     """What a query is, by how it is written."""
 
@@ -62,6 +73,7 @@ class Understood:
     traceback the functions of its lines first.
     wanted_kind: "class", "function", "method", "constant" … where the query says one beside a name, else "".
     paths: paths and file names, '/' separated, without lines. message: what an ERROR query says itself, else "".
+    is_prose: whether it is words of a sentence, many of them grammar.
     classes: "test", "example", "docs", "vendored", "generated", "deprecated", as far as words ask for them.
     filters: those that stood in the query; `repositories` by name or id.
     """
@@ -74,6 +86,7 @@ class Understood:
     message: str = ""
     classes: frozenset[str] = frozenset()
     filters: Filters = field(default_factory=Filters)
+    is_prose: bool = False
 
 
 def understood(text: str) -> Understood:
@@ -84,7 +97,14 @@ def understood(text: str) -> Understood:
     looked_at = rest if len(rest) <= _HEAD_CHARS + _TAIL_CHARS else f"{rest[:_HEAD_CHARS]}\n{rest[-_TAIL_CHARS:]}"
     kind, names, wanted, paths, message = _read(looked_at) if has_words else _told(filters)
     classes = frozenset[str]() if kind is QueryKind.ERROR else classes_asked(looked_at)
-    return Understood(kind, rest, names, wanted, paths, message, classes, filters)
+    is_prose = kind is QueryKind.WORDS and grammar_share(looked_at) >= PROSE_SHARE
+    return Understood(kind, rest, names, wanted, paths, message, classes, filters, is_prose)
+
+
+def grammar_share(text: str) -> float:
+    """The share of a text's English words that say nothing but how the others belong together."""
+    words = _ENGLISH.findall(text.lower())
+    return sum(word in _GRAMMAR for word in words) / max(1, len(words))
 
 
 def classes_asked(text: str) -> frozenset[str]:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from rag_app.features.search.understanding import understood
 from rag_app.features.search.weights import Weights, neutral
 from service_kit.errors import ValidationFailed
 
@@ -33,12 +34,19 @@ def test_each_weight_has_a_neutral_value_within_its_bounds() -> None:
     assert Weights().overridden(neutral()).named() == neutral()
 
 
-def test_the_dense_arm_weighs_more_where_it_is_sure_less_for_a_message_and_nothing_where_it_is_out() -> None:
+def test_the_dense_arm_weighs_more_where_it_is_sure_or_asked_in_a_sentence_and_less_for_a_message() -> None:
     weights = Weights()
+    message, words = understood("OSError: no such file"), understood("retry backoff policy limits jitter")
+    sentence = understood("what happens to the jobs that are not done when it is stopped")
+    assert sentence.is_prose
+    assert not words.is_prose
     shares = [
-        weights.dense_share_of(kind, is_sure=sure)
-        for kind, sure in (("error", True), ("words", False), ("words", True))
+        weights.dense_share_of(message, is_sure=True),
+        weights.dense_share_of(words, is_sure=False),
+        weights.dense_share_of(sentence, is_sure=False),
+        weights.dense_share_of(words, is_sure=True),
     ]
-    assert 0 < shares[0] < shares[1] < shares[2] <= 1
+    assert shares == sorted(set(shares))
+    assert weights.dense_share_of(sentence, is_sure=True) == shares[-1] <= 1
     out = weights.overridden({"dense_share": 0})
-    assert out.dense_share_of("words", is_sure=True) == out.dense_share_of("error", is_sure=False) == 0
+    assert out.dense_share_of(sentence, is_sure=True) == out.dense_share_of(message, is_sure=False) == 0
