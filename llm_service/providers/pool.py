@@ -17,6 +17,11 @@ from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unava
 MakeProvider = Callable[[Backend], Provider]
 
 
+# uvloop's timers count from the start of the loop's turn, and so fire before their time by what the turn took. A backend
+# that is asked then is still let alone, and the retry becomes a refusal: where the jitter was near 0 this was seen.
+WAKES_EARLY_S = 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the pool needs to know of a request.
@@ -217,7 +222,9 @@ class Pool:
             if breaker.is_free or breaker.state is State.COOLING:
                 asked_s = failed.retry_after_s if member is tried[-1] else None
                 cools_s = breaker.wait_s()
-                pauses.append(wait_s(max(0, times - 1), max(asked_s or 0.0, cools_s) if cools_s else asked_s))
+                if cools_s:
+                    asked_s = max(asked_s or 0.0, cools_s + WAKES_EARLY_S)
+                pauses.append(wait_s(max(0, times - 1), asked_s))
         return min(pauses)
 
     def _none_free(self, targets: Sequence[Target]) -> ServiceError:

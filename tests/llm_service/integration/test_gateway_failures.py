@@ -7,6 +7,7 @@ import httpx
 import openai
 import pytest
 
+from llm_service.providers import retries
 from tests.llm_service.conftest import Start
 from tests.llm_service.wire import COMPLETION, SOON_S, ask, error_of, post
 from tests.support.live import free_port
@@ -65,6 +66,13 @@ async def test_a_failure_that_passes_is_not_seen(start: Start, passing: Any) -> 
     assert upstream.calls == 3
     async with httpx.AsyncClient() as http:
         assert 'llm_retries_total{backend="default",' in (await http.get(url + "/metrics")).text
+
+
+async def test_a_retry_after_a_429_is_made_whatever_the_dice_say(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries.random, "random", lambda: 0.0)
+    slow = answer(429, {"error": {"message": "slow"}})
+    upstream = UnrulyLlm([slow, slow, answer(200, COMPLETION)])
+    assert (await ask(start(upstream))).choices[0].message.content == "hi"
 
 
 @pytest.mark.parametrize(
