@@ -16,9 +16,8 @@ from service_kit.errors import DeadlineExceeded, Overloaded, ServiceError, Unava
 
 MakeProvider = Callable[[Backend], Provider]
 
-
-# uvloop's timers count from the start of the loop's turn, and so fire before their time by what the turn took. A backend
-# that is asked then is still let alone, and the retry becomes a refusal: where the jitter was near 0 this was seen.
+# uvloop's timers count from the start of the loop's turn, and so fire before their time by what the turn took. Who is
+# asked then is still let alone, and the retry becomes a refusal: where the jitter was near 0 this was seen.
 WAKES_EARLY_S = 0.05
 
 
