@@ -61,6 +61,11 @@ class _Run:
     degraded: tuple[str, ...] = ()
     took_ms: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def is_place_told(self) -> bool:
+        """Whether paths were asked for, by the request or in the query."""
+        return self.filters is not None and bool(self.filters.paths)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
@@ -151,9 +156,10 @@ class CodeRetriever(BaseRetriever):
             begun = await self._source.named(_named(selection, (), name), paths)
         with run.stage("rank"):
             chunks = list({chunk.id: chunk for chunk in [*exact, *begun]}.values())
-            told = run.filters is not None and bool(run.filters.paths)
             ranked = ranking.by_name(chunks, name)
-            return (ranked if told else ranking.stood_back(ranked, run.read, run.ranking))[: self._query.limit]
+            return (ranked if run.is_place_told else ranking.stood_back(ranked, run.read, run.ranking))[
+                : self._query.limit
+            ]
 
     async def _by_arms(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
         with run.stage("embedding"):
@@ -173,8 +179,9 @@ class CodeRetriever(BaseRetriever):
             ceiling, share = highest_score(run.weights), self._dense_share(run, cosines)
             if self._query.mode in _BARE:
                 return fusion.convex(merged, share, ceiling)[: self._query.limit]
-            told = run.filters is not None and bool(run.filters.paths)
-            ranked = ranking.rank(merged, run.read, run.ranking, ceiling, dense_share=share, is_place_told=told)
+            ranked = ranking.rank(
+                merged, run.read, run.ranking, ceiling, dense_share=share, is_place_told=run.is_place_told
+            )
             wanted = max(ranking.read_depth(run.read), self._query.limit)
             return ranking.spread(ranked, wanted, int(run.ranking.per_file))
 
