@@ -142,7 +142,6 @@ class Driver:
             str(self._locust), "-f", str(LOCUSTFILE), "--headless", "--users", "1", "--host", self._server.url,
             "--html", str(self._folder / f"{load.name}.html"), "--only-summary",
         ]  # fmt: skip
-        self._first += load.questions
         with (self._folder / f"{load.name}.log").open("wb") as log:
             process = subprocess.Popen(command, env=environment, cwd=self._folder, stdout=log, stderr=log)
             try:
@@ -155,6 +154,7 @@ class Driver:
         if not path.exists():
             raise NotReady(f"Locust ended with exit code {code} and no records; see {path.with_suffix('.log')}")
         outcome = Outcome(load, records.read(path), watch, code, _since(before, self._server.cache_counts()))
+        self._first += len(outcome.records)  # what was given up asked no more than these
         self._say(f"  {told(outcome)}")
         return outcome
 

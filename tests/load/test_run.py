@@ -11,8 +11,9 @@ from tests.load.__main__ import main
 from tests.load.cpu import Watch
 from tests.load.fake_server import FakeRag
 from tests.load.records import Record
-from tests.load.run import Load, Outcome, Story, cores_needed, first_guess, tell
+from tests.load.run import Driver, Load, Outcome, Story, cores_needed, first_guess, tell
 from tests.load.scenarios import GENERATE, SEARCH
+from tests.load.server import Server
 from tests.load.test_corpus import archive, package
 from tests.support.live import live
 
@@ -96,6 +97,22 @@ def test_the_headline_is_of_the_rate_that_was_held_and_tells_what_was_asked() ->
     # The same CPU a request: 30 s in a minute at 100 a second, and Locust's 6 s whatever the rate.
     assert figures["cores_needed"] == pytest.approx((0.5 * share + 0.1) / share, abs=0.01)
     assert figures["cache_hit_rate"] == 0
+
+
+def test_questions_that_a_run_given_up_never_asked_are_left_for_the_next(tmp_path: Path) -> None:
+    record = "search,0.1,0.1,0.2,0.2,200,0,"
+    locust = tmp_path / "locust"
+    locust.write_text(
+        "#!/bin/sh\n"
+        'echo "$LOAD_FIRST_QUESTION" >> firsts\n'
+        'echo "scenario,due_s,sent_s,first_s,ended_s,status,tokens,error" > "$LOAD_RECORDS"\n'
+        f'for i in 1 2 3; do echo "{record}" >> "$LOAD_RECORDS"; done\n'
+    )
+    locust.chmod(0o755)
+    driver = Driver(Server("http://127.0.0.1:1"), locust, tmp_path / "q.json", tmp_path, print, count=1_300)
+    for name in ("first", "second"):
+        driver.send(Load(name, 20, 0, 1))
+    assert (tmp_path / "firsts").read_text().split() == ["0", "3"]
 
 
 def test_the_first_guess_is_what_the_cores_carry_by_the_cost_of_one_request() -> None:

@@ -1,7 +1,9 @@
 """What the two arms brought, as one list with one score. Pure: values in, values out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple
 
 from rag_app.core.models import Chunk
 
@@ -18,13 +20,33 @@ SURE_TERMS = 4
 class Candidate:
     """A chunk that an arm brought. dense: cosine; sparse: BM25 score; None where that arm did not bring it.
 
-    ranks: its place in each arm that brought it, from 1.
+    dense_rank, sparse_rank: its place in each arm, from 1; 0 where that arm did not bring it.
     """
 
     chunk: Chunk
     dense: float | None = None
     sparse: float | None = None
-    ranks: Mapping[str, int] = field(default_factory=dict)
+    dense_rank: int = 0
+    sparse_rank: int = 0
+
+    @property
+    def ranks(self) -> dict[str, float]:
+        """Its places in the arms that brought it, by name."""
+        ranks = {"dense_rank": self.dense_rank, "sparse_rank": self.sparse_rank}
+        return {name: rank for name, rank in ranks.items() if rank}
+
+
+class Fused(NamedTuple):
+    """What the arms say of a candidate, each between its floor (0) and its ceiling (1), and both together."""
+
+    dense: float
+    sparse: float
+    score: float
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """All three, by name."""
+        return {"dense_part": self.dense, "sparse_part": self.sparse, "fused": self.score}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +65,15 @@ def merge(
 
     named: chunks that a name in the query found, without a score.
     """
-    cosines = {chunk.id: score for chunk, score in dense}
-    bm25 = {chunk.id: score for chunk, score in sparse}
+    cosines = {chunk.id: (score, rank) for rank, (chunk, score) in enumerate(dense, 1)}
+    bm25 = {chunk.id: (score, rank) for rank, (chunk, score) in enumerate(sparse, 1)}
     chunks = {chunk.id: chunk for chunk in [*(chunk for chunk, _ in [*dense, *sparse]), *named]}
-    ranks: dict[str, dict[str, int]] = {i: {} for i in chunks}
-    for name, arm in (("dense_rank", dense), ("sparse_rank", sparse)):
-        for rank, (chunk, _) in enumerate(arm, 1):
-            ranks[chunk.id][name] = rank
-    return [Candidate(chunk, cosines.get(i), bm25.get(i), ranks[i]) for i, chunk in chunks.items()]
+    merged = []
+    for i, chunk in chunks.items():
+        cosine, dense_rank = cosines.get(i, (None, 0))
+        score, sparse_rank = bm25.get(i, (None, 0))
+        merged.append(Candidate(chunk, cosine, score, dense_rank, sparse_rank))
+    return merged
 
 
 def is_sure(cosines: Sequence[float], terms: int) -> bool:
@@ -58,29 +81,46 @@ def is_sure(cosines: Sequence[float], terms: int) -> bool:
     return 0 < terms <= SURE_TERMS or (len(cosines) >= 10 and cosines[0] - cosines[9] >= SURE_LEAD)
 
 
-def convex(
+def fuse(
     candidates: Sequence[Candidate], dense_share: float, sparse_ceiling: float, dense_floor: float = DENSE_FLOOR
-) -> list[Ranked]:
-    """Fuse by a convex combination of normalised scores, best first; equal scores in the order of files.
+) -> list[Fused]:
+    """A convex combination of normalised scores, for each candidate in turn.
 
     A score counts from its arm's floor (0 for BM25, a constant of the model for the cosine) to its ceiling (what no
     chunk can exceed: `sparse_ceiling` of this query, and 1). Neither depends on the candidates, so that one more or
     fewer moves nothing, and scores of two queries compare. An arm that lacks a candidate gives it its floor: to fetch
     its cosine changed NDCG@10 by -.004 to .000.
     """
-    ranked = []
+    fused = []
     for candidate in candidates:
         dense = _normalised(candidate.dense, dense_floor, 1.0)
         sparse = _normalised(candidate.sparse, 0.0, sparse_ceiling)
-        fused = dense_share * dense + (1 - dense_share) * sparse
-        parts = {**candidate.ranks, "dense_part": dense, "sparse_part": sparse, "fused": fused}
-        ranked.append(Ranked(candidate, fused, parts))
-    return best_first(ranked)
+        fused.append(Fused(dense, sparse, dense_share * dense + (1 - dense_share) * sparse))
+    return fused
+
+
+def convex(
+    candidates: Sequence[Candidate], dense_share: float, sparse_ceiling: float, dense_floor: float = DENSE_FLOOR
+) -> list[Ranked]:
+    """The candidates by their fused scores alone, best first."""
+    fused = fuse(candidates, dense_share, sparse_ceiling, dense_floor)
+    order = in_order([one.score for one in fused], candidates)
+    return [Ranked(candidates[i], fused[i].score, {**candidates[i].ranks, **fused[i].parts}) for i in order]
+
+
+def in_order(scores: Sequence[float], candidates: Sequence[Candidate]) -> Iterator[int]:
+    """The numbers of the candidates, best first; equal scores in the order of files.
+
+    Stores give equal ones by how they were filled, which a restore is anew.
+    """
+    by_score = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+    for _, tied in groupby(by_score, key=scores.__getitem__):
+        yield from sorted(tied, key=lambda i: place(candidates[i].chunk))
 
 
 def best_first(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """By score; equal ones in the order of files: stores give them by how they were filled, which a restore is anew."""
-    return sorted(ranked, key=lambda one: (-one.score, *place(one.candidate.chunk)))
+    """By score; equal ones in the order of files."""
+    return [ranked[i] for i in in_order([one.score for one in ranked], [one.candidate for one in ranked])]
 
 
 def place(chunk: Chunk) -> tuple[str, str, int, str]:

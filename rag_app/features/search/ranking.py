@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from rag_app.core.models import Chunk, Hit
-from rag_app.features.search.fusion import Candidate, Ranked, best_first, convex, place
-from rag_app.features.search.signals import boosts, class_weight, evidence, file_of, is_called
+from rag_app.features.search.fusion import Candidate, Fused, Ranked, best_first, fuse, in_order, place
+from rag_app.features.search.signals import File, boosts, class_weight, evidence, file_boosts, file_of, is_called
 from rag_app.features.search.understanding import QueryKind, Understood
 from rag_app.features.search.weights import Weights
 
@@ -29,26 +30,42 @@ def rank(
     *,
     dense_share: float,
     is_place_told: bool = False,
-) -> list[Ranked]:
+) -> Iterator[Ranked]:
     """Best first: fused scores, times the weight of the file's class, each signal then lifting towards 1.
 
-    is_place_told: paths were asked for, so that no class of file stands back.
+    is_place_told: paths were asked for, so that no class of file stands back. Each is made when it is asked for: of
+    300 candidates ten are.
     """
-    fused = convex(candidates, dense_share, sparse_ceiling)
-    told = evidence(fused)
-    ranked = []
-    for one in fused:
-        chunk = one.candidate.chunk
-        parts = dict(one.parts)
-        score = one.score
-        if not is_place_told:
-            parts["path_weight"] = class_weight(chunk, asked, weights)
-            score *= parts["path_weight"]
-        for name, boost in boosts(chunk, asked, weights, told).items():
-            parts[name] = boost * (1 - score)
-            score += parts[name]
-        ranked.append(Ranked(one.candidate, score, parts))
-    return best_first(ranked)
+    fused = fuse(candidates, dense_share, sparse_ceiling)
+    told = evidence((candidate.chunk, one.score) for candidate, one in zip(candidates, fused, strict=True))
+    files: dict[File, tuple[float, Mapping[str, float]]] = {}
+    signals, scores = [], []
+    for candidate, one in zip(candidates, fused, strict=True):
+        chunk = candidate.chunk
+        if (of_file := files.get(file := file_of(chunk))) is None:
+            weight = 1.0 if is_place_told else class_weight(chunk, asked, weights)
+            of_file = files[file] = weight, file_boosts(chunk, asked, weights, told)
+        lifts = boosts(chunk, asked, weights, of_file[1])
+        signals.append((of_file[0], lifts))
+        scores.append(_lifted(one.score * of_file[0], lifts))
+    for i in in_order(scores, candidates):
+        yield Ranked(candidates[i], scores[i], _parts(candidates[i], fused[i], *signals[i]))
+
+
+def _lifted(score: float, lifts: Mapping[str, float]) -> float:
+    for boost in lifts.values():
+        score += boost * (1 - score)
+    return score
+
+
+def _parts(candidate: Candidate, fused: Fused, weight: float, lifts: Mapping[str, float]) -> dict[str, float]:
+    """What the score was made of: each boost as what it added."""
+    parts = {**candidate.ranks, **fused.parts, "path_weight": weight}
+    score = fused.score * weight
+    for name, boost in lifts.items():
+        parts[name] = boost * (1 - score)
+        score += parts[name]
+    return parts
 
 
 def by_name(chunks: Sequence[Chunk], name: str) -> list[Ranked]:
@@ -96,10 +113,10 @@ def quoted(hits: Sequence[Hit], asked: Understood, share: float) -> list[Hit]:
     return sorted(lifted, key=lambda hit: -hit.score)
 
 
-def spread(ranked: Sequence[Ranked], limit: int, per_file: int) -> list[Ranked]:
+def spread(ranked: Iterable[Ranked], limit: int, per_file: int) -> list[Ranked]:
     """The first `limit`, with at most `per_file` chunks of a file (0: any) while other files have something left."""
     if not per_file:
-        return list(ranked[:limit])
+        return list(islice(ranked, limit))
     seen: Counter[tuple[str, str]] = Counter()
     kept: list[Ranked] = []
     held_back: list[Ranked] = []
@@ -107,6 +124,8 @@ def spread(ranked: Sequence[Ranked], limit: int, per_file: int) -> list[Ranked]:
         file = file_of(one.candidate.chunk)
         seen[file] += 1
         (kept if seen[file] <= per_file else held_back).append(one)
+        if len(kept) == limit:
+            break
     chosen = (kept + held_back)[:limit]
     return best_first(chosen)
 

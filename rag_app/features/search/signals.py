@@ -1,11 +1,10 @@
 """What speaks for a candidate beside its arms: its file's kind, its file's other chunks, its tests, its name. Pure."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rag_app.core.models import Chunk
-from rag_app.features.search.fusion import Ranked
 from rag_app.features.search.paths import path_class, subject
 from rag_app.features.search.understanding import QueryKind, Understood
 from rag_app.features.search.weights import Weights
@@ -33,19 +32,21 @@ class Evidence:
     tests: Mapping[tuple[str, str], float]
 
 
-def evidence(fused: Sequence[Ranked]) -> Evidence:
-    """Of all candidates, best first."""
+def evidence(scored: Iterable[tuple[Chunk, float]]) -> Evidence:
+    """Of all candidates with their fused scores, in any order."""
     of_file: dict[File, list[float]] = defaultdict(list)
+    for chunk, score in scored:
+        of_file[file_of(chunk)].append(score)
     tests: dict[tuple[str, str], float] = {}
-    for one in fused:
-        chunk = one.candidate.chunk
-        of_file[file_of(chunk)].append(one.score)
-        if path_class(chunk.span.path) == "test":
-            tests.setdefault((chunk.repository, subject(chunk.span.path)), one.score)
-    coherence = {
-        file: sum(share * score for share, score in zip(_NEXT_BEST, scores[1:], strict=False))
-        for file, scores in of_file.items()
-    }
+    coherence = {}
+    for (repository, path), scores in of_file.items():
+        scores.sort(reverse=True)
+        coherence[repository, path] = sum(
+            share * score for share, score in zip(_NEXT_BEST, scores[1:], strict=False)
+        )
+        if path_class(path) == "test":
+            tested = repository, subject(path)
+            tests[tested] = max(tests.get(tested, 0.0), scores[0])
     return Evidence(coherence, tests)
 
 
@@ -55,17 +56,22 @@ def class_weight(chunk: Chunk, asked: Understood, weights: Weights) -> float:
     return 1.0 if kind == "code" or kind in asked.classes else weights.of_class(kind)
 
 
-def boosts(chunk: Chunk, asked: Understood, weights: Weights, told: Evidence) -> dict[str, float]:
-    """Name -> how far of the way to 1 a signal lifts the chunk; those that speak for it only."""
+def file_boosts(chunk: Chunk, asked: Understood, weights: Weights, told: Evidence) -> dict[str, float]:
+    """Name -> how far of the way to 1 a signal lifts each chunk of this one's file; those that speak for it only."""
     found = {"coherence_boost": weights.coherence_boost * told.coherence[file_of(chunk)]}
     if path_class(chunk.span.path) == "code":
         of_tests = told.tests.get((chunk.repository, subject(chunk.span.path)), 0.0)
         found["evidence_boost"] = weights.evidence_boost * of_tests
-    if asked.kind == QueryKind.SYMBOL:
-        found["definition_boost"] = weights.definition_boost * is_called(chunk, asked.names[0])
     if asked.paths:
         found["path_boost"] = weights.path_boost * any(is_path_of(path, chunk) for path in asked.paths)
     return {name: boost for name, boost in found.items() if boost}
+
+
+def boosts(chunk: Chunk, asked: Understood, weights: Weights, of_file: Mapping[str, float]) -> Mapping[str, float]:
+    """What lifts this chunk: what lifts its file (as file_boosts gives it), and that its name is what is asked for."""
+    if asked.kind == QueryKind.SYMBOL and weights.definition_boost and is_called(chunk, asked.names[0]):
+        return {**of_file, "definition_boost": weights.definition_boost}
+    return of_file
 
 
 def is_called(chunk: Chunk, name: str) -> bool:

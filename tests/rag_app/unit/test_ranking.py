@@ -23,9 +23,9 @@ def ids(ranked: Sequence[Ranked]) -> list[Chunk]:
 def test_one_candidate_a_chunk_with_what_each_arm_gave_it() -> None:
     merged = merge([(A, 0.9), (B, 0.5)], [(B, 12.0), (C, 3.0)])
     assert merged == [
-        Candidate(A, 0.9, None, {"dense_rank": 1}),
-        Candidate(B, 0.5, 12.0, {"dense_rank": 2, "sparse_rank": 1}),
-        Candidate(C, None, 3.0, {"sparse_rank": 2}),
+        Candidate(A, 0.9, None, dense_rank=1),
+        Candidate(B, 0.5, 12.0, dense_rank=2, sparse_rank=1),
+        Candidate(C, None, 3.0, sparse_rank=2),
     ]
 
 
@@ -81,7 +81,7 @@ TEST = make_chunk("tests/test_c.py", "def test_it")
 
 def test_the_rank_is_what_the_arms_say_weighed_and_lifted_and_says_so() -> None:
     arms = [Candidate(TEST, 1.0, 0.0), Candidate(A, 0.77, 0.0), Candidate(C, 0.75, 0.0)]
-    ordered = rank(arms, understood("what is done here"), Weights(), 10.0, dense_share=1.0)
+    ordered = list(rank(arms, understood("what is done here"), Weights(), 10.0, dense_share=1.0))
     assert ids(ordered) == [C, A, TEST]  # its test fits best of all
     by_chunk = {one.candidate.chunk: one for one in ordered}
     assert by_chunk[TEST].score == pytest.approx(by_chunk[TEST].parts["path_weight"] * 1.0)
@@ -92,12 +92,12 @@ def test_the_rank_is_what_the_arms_say_weighed_and_lifted_and_says_so() -> None:
 def test_who_names_paths_gets_no_class_of_files_behind_another() -> None:
     arms = [Candidate(TEST, 0.9, 0.0), Candidate(A, 0.8, 0.0)]
     asked = understood("what is done here")
-    assert ids(rank(arms, asked, Weights(), 10.0, dense_share=1.0, is_place_told=True)) == [TEST, A]
+    assert ids(list(rank(arms, asked, Weights(), 10.0, dense_share=1.0, is_place_told=True))) == [TEST, A]
 
 
 def test_the_definition_of_the_very_name_asked_for_leads_though_no_arm_brought_it() -> None:
     merged = merge([(A, 0.5)], [], [CLOSE])
-    ordered = rank(merged, understood("Pool.close"), Weights(), 10.0, dense_share=0.4)
+    ordered = list(rank(merged, understood("Pool.close"), Weights(), 10.0, dense_share=0.4))
     assert ids(ordered) == [CLOSE, A]
     assert ordered[0].parts["definition_boost"] == pytest.approx(Weights().definition_boost)
 
@@ -105,7 +105,7 @@ def test_the_definition_of_the_very_name_asked_for_leads_though_no_arm_brought_i
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 100)), max_size=20), st.floats(0, 1))
 def test_ranked_scores_lie_between_zero_and_one_too(scores: list[tuple[float, float]], share: float) -> None:
     arms = [Candidate(CLOSE if n % 2 else TEST, dense, sparse) for n, (dense, sparse) in enumerate(scores)]
-    ordered = rank(arms, understood("pool.py: Pool.close"), Weights(), 100.0, dense_share=share)
+    ordered = list(rank(arms, understood("pool.py: Pool.close"), Weights(), 100.0, dense_share=share))
     assert all(0 <= one.score <= 1 + 1e-9 for one in ordered)
 
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from rag_app.core.models import Chunk
-from rag_app.features.search.fusion import Candidate, Ranked
-from rag_app.features.search.signals import Evidence, boosts, class_weight, evidence, is_called, is_path_of
+from rag_app.features.search.signals import Evidence, boosts, class_weight, evidence, file_boosts, is_called, is_path_of
 from rag_app.features.search.understanding import Understood, understood
 from rag_app.features.search.weights import Weights, neutral
 from tests.support.chunks import make_chunk
@@ -15,10 +14,6 @@ WEIGHTS = Weights()
 POOL = make_chunk("src/db/pool.py", "def close", symbol="close", qualified_name="db.Pool.close")
 TEST = make_chunk("tests/test_pool.py", "def test_close")
 TOLD = Evidence({("r1", "src/db/pool.py"): 0.0, ("r1", "tests/test_pool.py"): 0.0}, {})
-
-
-def ranked(*scored: tuple[Chunk, float]) -> list[Ranked]:
-    return [Ranked(Candidate(chunk), score) for chunk, score in scored]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +50,8 @@ def test_a_path_is_named_whole_by_its_end_or_by_a_folder() -> None:
 
 
 def found(chunk: Chunk, query: str, told: Evidence = TOLD, weights: Weights = WEIGHTS) -> dict[str, float]:
-    return boosts(chunk, understood(query), weights, told)
+    asked = understood(query)
+    return dict(boosts(chunk, asked, weights, file_boosts(chunk, asked, weights, told)))
 
 
 def test_a_definition_is_lifted_by_its_very_name_and_not_by_a_mention() -> None:
@@ -70,7 +66,7 @@ def test_the_file_that_is_named_is_lifted() -> None:
 
 
 def told_by(*scored: tuple[Chunk, float]) -> Evidence:
-    return evidence(ranked(*scored))
+    return evidence(scored)
 
 
 def test_code_is_lifted_by_how_well_its_tests_fit() -> None:
@@ -83,7 +79,7 @@ def test_code_is_lifted_by_how_well_its_tests_fit() -> None:
 
 def test_a_file_of_which_several_chunks_fit_is_lifted_by_the_next_two() -> None:
     chunks: Sequence[Chunk] = [make_chunk("a.py", str(line), start_line=line) for line in range(1, 6)]
-    told = evidence(ranked(*((chunk, 0.8) for chunk in chunks)))
+    told = evidence((chunk, 0.8) for chunk in chunks)
     assert told.coherence[("r1", "a.py")] == pytest.approx(0.8 * 0.5 + 0.8 * 0.25)
     assert found(chunks[0], "x y z", told) == {"coherence_boost": pytest.approx(WEIGHTS.coherence_boost * 0.6)}
 
@@ -92,5 +88,5 @@ def test_at_neutral_values_no_signal_says_anything() -> None:
     out = Weights().overridden(neutral())
     told = told_by((TEST, 0.8), (POOL, 0.5), (POOL, 0.4))
     asked: Understood = understood("where does src/db/pool.py define `Pool.close`")
-    assert boosts(POOL, asked, out, told) == {}
+    assert boosts(POOL, asked, out, file_boosts(POOL, asked, out, told)) == {}
     assert all(class_weight(make_chunk(p, "x"), asked, out) == 1 for p in ("README.md", "test_a.py", "dist/a.js"))
