@@ -9,7 +9,7 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp
 
-from service_kit.protocol import HEAD_TIMEOUT_S, ServiceProtocol
+from service_kit.protocol import IDLE_TIMEOUT_S, ServiceProtocol
 from service_kit.settings import USAGE_ERROR
 
 _MOST_OPEN_FILES = 65_536
@@ -64,8 +64,7 @@ def serve(app: ASGIApp, host: str, port: int, setting: str, *, grace_s: int = 10
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=grace_s,
-        # uvicorn's own 5 s is also when many clients' pools let go of a connection: the two would meet.
-        timeout_keep_alive=int(HEAD_TIMEOUT_S),
+        timeout_keep_alive=int(IDLE_TIMEOUT_S),
         server_header=False,
         proxy_headers=False,  # nobody here asks for the client's address or scheme, and looking takes 8 us a request
     )

@@ -32,8 +32,9 @@ from tests.support.unruly_llm import END, FIRST, UnrulyLlm, answer, flood, hang,
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The protocol's own patience, shortened from 30, 60 and 5 s."""
+    """The protocol's own patience, shortened from 30, 95, 60 and 5 s."""
     monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(protocol, "IDLE_TIMEOUT_S", 0.4)
     monkeypatch.setattr(protocol, "STUCK_S", 0.4)
     monkeypatch.setattr(protocol, "LINGER_S", 0.3)
 
