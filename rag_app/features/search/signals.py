@@ -41,9 +41,7 @@ def evidence(scored: Iterable[tuple[Chunk, float]]) -> Evidence:
     coherence = {}
     for (repository, path), scores in of_file.items():
         scores.sort(reverse=True)
-        coherence[repository, path] = sum(
-            share * score for share, score in zip(_NEXT_BEST, scores[1:], strict=False)
-        )
+        coherence[repository, path] = sum(share * score for share, score in zip(_NEXT_BEST, scores[1:], strict=False))
         if path_class(path) == "test":
             tested = repository, subject(path)
             tests[tested] = max(tests.get(tested, 0.0), scores[0])
