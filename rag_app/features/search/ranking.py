@@ -8,7 +8,16 @@ from itertools import islice
 
 from rag_app.core.models import Chunk, Hit
 from rag_app.features.search.fusion import Candidate, Fused, Ranked, best_first, fuse, in_order, place
-from rag_app.features.search.signals import File, boosts, class_weight, evidence, file_boosts, file_of, is_called
+from rag_app.features.search.signals import (
+    File,
+    boosts,
+    class_weight,
+    evidence,
+    file_boosts,
+    file_of,
+    file_weight,
+    is_called,
+)
 from rag_app.features.search.understanding import QueryKind, Understood
 from rag_app.features.search.weights import Weights
 
@@ -43,7 +52,7 @@ def rank(
     for candidate, one in zip(candidates, fused, strict=True):
         chunk = candidate.chunk
         if (of_file := files.get(file := file_of(chunk))) is None:
-            weight = 1.0 if is_place_told else class_weight(chunk, asked, weights)
+            weight = 1.0 if is_place_told else file_weight(chunk, asked, weights, told)
             of_file = files[file] = weight, file_boosts(chunk, asked, weights, told)
         lifts = boosts(chunk, asked, weights, of_file[1])
         signals.append((of_file[0], lifts))
