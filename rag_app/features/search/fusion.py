@@ -11,6 +11,12 @@ from rag_app.core.models import Chunk
 DENSE_FLOOR = 0.1
 
 
+# An arm that brought so many ended there and not for want of words: what it lacks may have nearly as much as its last.
+# As much as this of its last score gained .003 NDCG@10 on 125 commits, .002 on 202 questions, .002 on docstrings and
+# .004 on web queries; the true score no more than that, and for cosines the same lost .000 to .001.
+FULL_ARM = 100
+LACKING_SHARE = 0.8
+
 # Where the best cosine leads the tenth by so much, the dense arm knows what is meant; few words give BM25 little.
 SURE_LEAD = 0.11
 SURE_TERMS = 4
@@ -87,14 +93,16 @@ def fuse(
     """A convex combination of normalised scores, for each candidate in turn.
 
     A score counts from its arm's floor (0 for BM25, a constant of the model for the cosine) to its ceiling (what no
-    chunk can exceed: `sparse_ceiling` of this query, and 1). Neither depends on the candidates, so that one more or
-    fewer moves nothing, and scores of two queries compare. An arm that lacks a candidate gives it its floor: to fetch
-    its cosine changed NDCG@10 by -.004 to .000.
+    chunk can exceed: `sparse_ceiling` of this query, and 1), so that scores of two queries compare. Who has no cosine
+    gets its floor (to fetch it changed NDCG@10 by -.004 to .000), and who has no BM25 score a little less than the last
+    of a full arm.
     """
+    scores = [candidate.sparse for candidate in candidates if candidate.sparse is not None]
+    lacking = LACKING_SHARE * min(scores) if len(scores) >= FULL_ARM else 0.0
     fused = []
     for candidate in candidates:
         dense = _normalised(candidate.dense, dense_floor, 1.0)
-        sparse = _normalised(candidate.sparse, 0.0, sparse_ceiling)
+        sparse = _normalised(lacking if candidate.sparse is None else candidate.sparse, 0.0, sparse_ceiling)
         fused.append(Fused(dense, sparse, dense_share * dense + (1 - dense_share) * sparse))
     return fused
 

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_app.core.models import Chunk, Hit
-from rag_app.features.search.fusion import SURE_LEAD, SURE_TERMS, Candidate, Ranked, convex, is_sure, merge
+from rag_app.features.search.fusion import (
+    FULL_ARM,
+    LACKING_SHARE,
+    SURE_LEAD,
+    SURE_TERMS,
+    Candidate,
+    Ranked,
+    convex,
+    is_sure,
+    merge,
+)
 from rag_app.features.search.ranking import by_name, quoted, rank, read_depth, spread
 from rag_app.features.search.understanding import understood
 from rag_app.features.search.weights import Weights
@@ -40,6 +50,15 @@ def test_an_arm_that_lacks_a_candidate_gives_it_its_floor() -> None:
     ranked = convex([Candidate(A, 0.5, None), Candidate(B, 0.5, 1.0), Candidate(C, 0.05, None)], 0.5, 10.0)
     assert ids(ranked) == [B, A, C]
     assert ranked[2].score == 0.0
+
+
+def test_what_a_full_arm_of_words_lacks_gets_a_little_less_than_its_last() -> None:
+    chunks = [make_chunk(f"{number}.py", "x") for number in range(FULL_ARM)]
+    arm = [Candidate(chunk, None, 4.0 + number) for number, chunk in enumerate(chunks)]
+    (lacking,) = (one for one in convex([*arm, Candidate(A, 0.5, None)], 0.5, 200.0) if one.candidate.chunk == A)
+    assert lacking.parts["sparse_part"] == pytest.approx(LACKING_SHARE * 4.0 / 200)
+    (lacking,) = (one for one in convex([*arm[1:], Candidate(A, 0.5, None)], 0.5, 200.0) if one.candidate.chunk == A)
+    assert lacking.parts["sparse_part"] == 0.0
 
 
 def test_a_candidate_more_or_less_moves_no_score() -> None:
