@@ -109,6 +109,13 @@ def test_a_function_that_is_but_its_documentation_keeps_it() -> None:
     assert "Say nothing at all" in without(PYTHON, documented("pool.py", PYTHON))
 
 
+def test_what_a_preprocessor_is_told_is_no_documentation() -> None:
+    text = "#if defined(ONE) && defined(TWO) && defined(THREE) && defined(FOUR)\nint f(int a) {\n  return a;\n}\n"
+    assert documented("a.c", f"#include <stdio.h>\n{text}#endif\nint g(int a) {{\n  return a;\n}}\n") == []
+    [ruby] = documented("a.rb", "# if it is open, it gives back every connection\ndef close(now)\nend\n")
+    assert ruby.first == 1
+
+
 def test_a_file_that_does_not_parse_asks_nothing() -> None:
     assert questions({"pool.py": "def broken(:\n    '''Give back every connection of the pool.'''\n"}) == []
 
