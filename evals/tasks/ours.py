@@ -120,7 +120,7 @@ def _pinned(row: dict[str, Any], folder: Path) -> Pinned:
 def _questions(path: Path, repository: str) -> Iterator[Question]:
     seen: Counter[str] = Counter()
     korean = []
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_text("utf-8").rstrip("\n").split("\n"):
         row = json.loads(line)
         question = replace(of_row(row), repository=repository)
         seen[question.id] += 1
