@@ -143,7 +143,8 @@ class CodeRetriever(BaseRetriever):
             hits = await self._hits(run, ranked)
         if self._query.mode in _BARE:
             return hits
-        return ranking.quoted(hits, run.read, run.ranking.verbatim_boost)[: self._query.limit]
+        hits = ranking.quoted(hits, run.read, run.ranking.verbatim_boost)
+        return ranking.shown_of(hits, self._query.limit, int(run.ranking.per_file))
 
     def _asked(self, run: _Run) -> Asked:
         origin = "request" if self._query.ranking else "repository" if run.is_kept else "default"
