@@ -28,6 +28,7 @@ class FakeRag:
         self.events: list[str] = []
         self.repositories: dict[str, str] = {}
         self.job_state = "succeeded"
+        self.degraded: list[str] = []
         self.app.post("/v1/search")(self.search)
         self.app.get("/v1/repositories")(self.listed)
         self.app.post("/v1/repositories")(self.added)
@@ -45,7 +46,7 @@ class FakeRag:
              "symbol": "x"}
             for name in names
         ]  # fmt: skip
-        return JSONResponse({"hits": hits, "degraded": [], "query": {"kind": "words", "weights": WEIGHTS}})
+        return JSONResponse({"hits": hits, "degraded": self.degraded, "query": {"kind": "words", "weights": WEIGHTS}})
 
     async def listed(self) -> dict[str, Any]:
         return {"repositories": [{"name": name, "id": i} for name, i in self.repositories.items()]}
@@ -94,6 +95,19 @@ def test_a_search_is_of_the_batch_s_repository_with_the_overrides_and_explained(
 def test_a_refused_search_is_told_with_the_server_s_words(service: Service) -> None:
     with pytest.raises(CallFailed, match=r"422.*no such weight"):
         service.call("POST", "/v1/search", {"query": "broken", "mode": "hybrid"})
+
+
+def test_what_was_searched_without_its_model_counts_for_that_system_and_for_no_other(
+    rag: FakeRag, service: Service
+) -> None:
+    whole, bare = Product("product", service), Product("no_model", service, is_degraded=True)
+    assert whole.rank(question(1)).found
+    with pytest.raises(CallFailed, match="no_model: a search with its model"):
+        bare.rank(question(1))
+    rag.degraded = ["embedding"]
+    assert bare.rank(question(1)).found
+    with pytest.raises(CallFailed, match="product: searched without embedding"):
+        whole.rank(question(1))
 
 
 def test_plain_fusion_asks_both_arms_as_deep_as_it_may(rag: FakeRag, service: Service) -> None:
