@@ -87,9 +87,9 @@ class PlainFusion:
 def neutral(name: str) -> float | None:
     """The value of a weight with which its signal is out; None where a weight has none, or is told apart.
 
-    A weight multiplies, a boost adds; per_file limits, and 0 is no limit. The model's part is told by no_model.
+    Weights and factors multiply, boosts add; per_file limits, and 0 is no limit. no_model tells the model's part.
     """
-    if name.endswith("_weight"):
+    if name.endswith(("_weight", "_factor")):
         return 1.0
     if name.endswith("_boost") or name == "per_file":
         return 0.0

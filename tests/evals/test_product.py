@@ -16,7 +16,8 @@ from search_eval.metrics import Found
 from tests.evals.laid import question
 from tests.support.live import live
 
-WEIGHTS = {"dense_share": 0.7, "test_weight": 0.5, "docs_weight": 1, "stem_boost": 0.1, "kind_boost": 0, "per_file": 3}
+WEIGHTS = {"dense_share": 0.7, "test_weight": 0.5, "docs_weight": 1, "stem_boost": 0.1, "kind_boost": 0, "per_file": 3,
+           "sure_factor": 1.75, "error_factor": 1}  # fmt: skip
 
 
 class FakeRag:
@@ -124,6 +125,7 @@ def test_each_signal_that_counts_is_taken_out_once_and_those_that_do_not_are_lef
         "without_test_weight": {"test_weight": 1.0},
         "without_stem_boost": {"stem_boost": 0.0},
         "without_per_file": {"per_file": 0.0},
+        "without_sure_factor": {"sure_factor": 1.0},
     }
     assert neutral("dense_share") is None
 
