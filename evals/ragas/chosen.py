@@ -41,9 +41,11 @@ def ours(half: str, names: str, cache: Path, say: Callable[[str], None], *, fetc
     """
     if half not in HALVES:
         raise NothingChosen(f"{half!r} is no half; there are {', '.join(HALVES)}")
-    pinned = [one for one in packages() if one.half == half and (not names or one.name in names.split(","))]
-    if not pinned:
-        raise NothingChosen(f"none of {names} is a package of the {half} half")
+    of_half = {one.name: one for one in packages() if one.half == half}
+    wanted = names.split(",") if names else list(of_half)
+    if unknown := [name for name in wanted if name not in of_half]:
+        raise NothingChosen(f"none of {', '.join(unknown)} is a package of the {half} half")
+    pinned = [one for name, one in of_half.items() if name in wanted]
     if not fetch:
         return [Source(one.repository, Path(), "", _tasks(one.questions, one.repository)) for one in pinned]
     batches = Ours(pinned, cache, say).batches()

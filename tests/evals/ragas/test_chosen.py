@@ -70,6 +70,9 @@ def test_the_halves_do_not_meet_and_a_package_of_the_other_half_is_told(tmp_path
     assert not {one.repository for one in development} & {one.repository for one in held_out}
     with pytest.raises(NothingChosen, match="development half"):
         ours("development", held_out[0].repository.removeprefix("ours-"), tmp_path, print, fetch=False)
+    known = development[0].repository.removeprefix("ours-")
+    with pytest.raises(NothingChosen, match="none of nope is"):
+        ours("development", f"{known},nope", tmp_path, print, fetch=False)
     with pytest.raises(NothingChosen, match="no half"):
         ours("both", "", tmp_path, print, fetch=False)
 
