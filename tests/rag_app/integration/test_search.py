@@ -312,6 +312,18 @@ async def test_at_most_three_chunks_of_a_file_while_others_have_something(index:
         assert [hit.chunk.span.path for hit in result.hits].count("big.py") == 3, text
 
 
+async def test_a_name_that_a_test_has_too_is_found_in_the_code_first_unless_places_are_named(index: SmallIndex) -> None:
+    identifier = index.repository("named")
+    defined = [
+        make_chunk(path, "def connect(): ...", repository=identifier, symbol="connect", qualified_name="connect")
+        for path in ("tests/a.py", "z/pool.py")
+    ]
+    await index.put(identifier, defined)
+    assert places(await find(index, "connect", mode="symbol")) == ["z/pool.py:1", "tests/a.py:1"]
+    told = await find(index, "connect", mode="symbol", filters=Filters(paths=("tests", "z")))
+    assert places(told) == ["tests/a.py:1", "z/pool.py:1"]
+
+
 async def test_a_message_that_was_pasted_finds_who_says_it_whatever_the_limit(index: SmallIndex) -> None:
     identifier = index.repository("messages")
     worded = [f"pool_{n}.py" for n in range(4)]
