@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from rag_app.clients.embedding import Embedder, create_embedder
 from rag_app.clients.llm import LanguageModel, close_llm, create_llm
+from rag_app.clients.reranking import create_reranker
 from rag_app.core.metrics import RagMetrics
 from rag_app.core.settings import RagSettings
 from rag_app.db.api_key import asked_key, key_path
@@ -57,7 +58,8 @@ def create_app(
     metrics = HttpMetrics("rag_app")
     indexing = IndexingService(manifest, store, embedder, settings, metrics)
     counted = RagMetrics(metrics.registry)
-    search = SearchService(store, manifest, embedder, settings, counted)
+    reranker = create_reranker(settings)
+    search = SearchService(store, manifest, embedder, settings, counted, reranker)
     readiness = Readiness(store, embedder, llm, settings.rag_role, indexing.has_indexer)
 
     @asynccontextmanager
@@ -69,6 +71,8 @@ def create_app(
         finally:
             await indexing.stop()
             await asyncio.gather(embedder.close(), store.close(), close_llm(llm))
+            if reranker is not None:
+                await reranker.close()
             manifest.close()
 
     app = create_service(

@@ -17,6 +17,7 @@ _CONTROLS = dict.fromkeys((*range(0x00, 0x09), *range(0x0B, 0x20), *range(0x7F, 
 _DEGRADED = {
     "llm": "no language model answered, so the passages are shown as they are; set OPENAI_API_KEY or LLM_BASE_URL",
     "embedding": "the embedding service is down, so only keywords were matched; see `code-assistant status`",
+    "reranker": "the reranker did not answer, so the hits are in the order that they have without it; see RERANK_URL",
 }
 
 

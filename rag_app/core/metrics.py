@@ -20,7 +20,7 @@ OK = "ok"
 NO_KIND = "none"
 
 # What an answer may have to do without.
-DEPENDENCIES = ("embedding", "llm")
+DEPENDENCIES = ("embedding", "llm", "reranker")
 
 
 def outcome_of(error: BaseException) -> str:
@@ -46,7 +46,7 @@ class RagMetrics:
         )
         self.search_durations = histogram("rag_search_duration_seconds", "Of searches that succeeded.", ["mode"])
         self.search_parts = histogram(
-            "rag_search_part_seconds", "Parts of a search: manifest, embedding, index, rank, fetch.", ["part"]
+            "rag_search_part_seconds", "Parts of a search: manifest, embedding, index, rank, fetch, rerank.", ["part"]
         )
         self.degraded = Counter(
             "rag_degraded_total", "Searches and answers that did without a dependency.", ["dependency"],

@@ -51,6 +51,16 @@ class RagSettings(ServiceSettings):
     )
     embedding_timeout_s: float = Field(60.0, gt=0, description="Deadline of one call to the embedding service.")
 
+    rerank_url: str = Field(
+        "", description="A TEI server with a cross-encoder, which then re-ranks the first hits. Empty: none does."
+    )
+    rerank_api_key: SecretStr | None = Field(None, description="Bearer token for RERANK_URL.")
+    rerank_api_key_file: Path | None = Field(
+        None, description="A file that holds it, in place of RERANK_API_KEY; an empty one holds none."
+    )
+    rerank_depth: int = Field(30, ge=1, le=100, description="How many of the first hits are re-ranked.")
+    rerank_timeout_s: float = Field(5.0, gt=0, description="Past it the hits are left in their order.")
+
     llm_url: str = Field("http://127.0.0.1:8002/v1", description="The LLM service, or any OpenAI-compatible server.")
     llm_api_key: SecretStr | None = Field(None, description="Key for LLM_URL, where LLM_KEYS_FILE or a server asks.")
     llm_api_key_file: Path | None = Field(

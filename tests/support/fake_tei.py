@@ -35,6 +35,7 @@ class FakeTei:
     paths: list[str] = field(default_factory=list)
     short_answers: bool = False
     vector: Callable[[str], list[float]] = toy_vector
+    relevance: Callable[[str, str], float] = lambda query, text: float(query in text)
 
     def app(self) -> FastAPI:
         """The server; run it with tests.support.live.live."""
@@ -53,6 +54,19 @@ class FakeTei:
         @app.post("/embed")
         async def embed(request: Request) -> Response:
             return await self._answer(request, self.vector)
+
+        @app.post("/rerank")
+        async def rerank(request: Request) -> Response:
+            body = orjson.loads(await request.body())
+            self.paths.append("/rerank")
+            self.headers.append(dict(request.headers))
+            self.bodies.append(body)
+            if self.failures:
+                status, headers = self.failures.pop(0)
+                return JSONResponse({"error": "no", "error_type": "Test"}, status, headers)
+            scores = [(index, self.relevance(body["query"], text)) for index, text in enumerate(body["texts"])]
+            ranks = sorted(scores, key=lambda pair: -pair[1])
+            return JSONResponse([{"index": index, "score": score} for index, score in ranks])
 
         @app.post("/tokenize")
         async def tokenize(request: Request) -> Response:

@@ -36,6 +36,9 @@ _CLASSES: dict[str, re.Pattern[str]] = {
     ),
 }
 
+# src/v3/, beside which there may be a src/v4/.
+_VERSION_FOLDER = re.compile(r"(?:^|/)v(\d{1,4})/")
+
 # What is around a test's name: test_pool.py, pool_test.go, pool.spec.ts, PoolTest.java are all of pool.
 _OF_TESTS = re.compile(
     r"^tests?[_-]|[_-](tests?|unittests?|spec)$|\.(spec|tests?|unit|e2e)$|(?<=[a-z0-9])Tests?$|^Test(?=[A-Z])|^unit[_-]",
@@ -47,6 +50,13 @@ _OF_TESTS = re.compile(
 def path_class(path: str) -> str:
     """ "vendored", "generated", "test", "example", "docs", "deprecated", "config" or "code"."""
     return next((name for name, pattern in _CLASSES.items() if pattern.search(path)), "code")
+
+
+@lru_cache(maxsize=1 << 16)
+def version_folder(path: str) -> tuple[str, int] | None:
+    """What comes before the first folder called v1, v2 and so on, and the number; None where there is none."""
+    found = _VERSION_FOLDER.search(path)
+    return (path[: found.start()], int(found[1])) if found else None
 
 
 @lru_cache(maxsize=1 << 16)

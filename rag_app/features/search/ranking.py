@@ -8,7 +8,16 @@ from itertools import islice
 
 from rag_app.core.models import Chunk, Hit
 from rag_app.features.search.fusion import Candidate, Fused, Ranked, best_first, fuse, in_order, place
-from rag_app.features.search.signals import File, boosts, class_weight, evidence, file_boosts, file_of, is_called
+from rag_app.features.search.signals import (
+    File,
+    boosts,
+    class_weight,
+    evidence,
+    file_boosts,
+    file_of,
+    file_weight,
+    is_called,
+)
 from rag_app.features.search.understanding import QueryKind, Understood
 from rag_app.features.search.weights import Weights
 
@@ -38,30 +47,34 @@ def rank(
     """
     fused = fuse(candidates, dense_share, sparse_ceiling)
     told = evidence((candidate.chunk, one.score) for candidate, one in zip(candidates, fused, strict=True))
-    files: dict[File, tuple[float, Mapping[str, float]]] = {}
+    files: dict[File, tuple[float | None, Mapping[str, float]]] = {}
     signals, scores = [], []
     for candidate, one in zip(candidates, fused, strict=True):
         chunk = candidate.chunk
         if (of_file := files.get(file := file_of(chunk))) is None:
-            weight = 1.0 if is_place_told else class_weight(chunk, asked, weights)
+            weight = None if is_place_told else file_weight(chunk, asked, weights, told)
             of_file = files[file] = weight, file_boosts(chunk, asked, weights, told)
         lifts = boosts(chunk, asked, weights, of_file[1])
         signals.append((of_file[0], lifts))
-        scores.append(_lifted(one.score * of_file[0], lifts))
+        scores.append(_lifted(one.score, of_file[0], lifts))
     for i in in_order(scores, candidates):
         yield Ranked(candidates[i], scores[i], _parts(candidates[i], fused[i], *signals[i]))
 
 
-def _lifted(score: float, lifts: Mapping[str, float]) -> float:
+def _lifted(fused: float, weight: float | None, lifts: Mapping[str, float]) -> float:
+    score = fused if weight is None else fused * weight
     for boost in lifts.values():
         score += boost * (1 - score)
     return score
 
 
-def _parts(candidate: Candidate, fused: Fused, weight: float, lifts: Mapping[str, float]) -> dict[str, float]:
+def _parts(candidate: Candidate, fused: Fused, weight: float | None, lifts: Mapping[str, float]) -> dict[str, float]:
     """What the score was made of: each boost as what it added."""
-    parts = {**candidate.ranks, **fused.parts, "path_weight": weight}
-    score = fused.score * weight
+    parts = {**candidate.ranks, **fused.parts}
+    score = fused.score
+    if weight is not None:
+        parts["path_weight"] = weight
+        score *= weight
     for name, boost in lifts.items():
         parts[name] = boost * (1 - score)
         score += parts[name]
@@ -111,6 +124,19 @@ def quoted(hits: Sequence[Hit], asked: Understood, share: float) -> list[Hit]:
         scores = {**hit.scores, "verbatim": said, "verbatim_boost": boost} if said else hit.scores
         lifted.append(replace(hit, score=hit.score + boost, scores=scores))
     return sorted(lifted, key=lambda hit: -hit.score)
+
+
+def reranked(hits: Sequence[Hit], scores: Sequence[float], share: float) -> list[Hit]:
+    """Hits with a cross-encoder's scores weighed in, best first. scores: of the first hits, each in [0, 1].
+
+    Hits without one keep the rest of their score, so that none passes one that was read only because it was not.
+    """
+    read = [
+        replace(hit, score=(1 - share) * hit.score + share * score, scores={**hit.scores, "rerank": score})
+        for hit, score in zip(hits, scores, strict=False)
+    ]
+    unread = [replace(hit, score=(1 - share) * hit.score) for hit in hits[len(scores) :]]
+    return sorted([*read, *unread], key=lambda hit: -hit.score)
 
 
 def spread(ranked: Iterable[Ranked], limit: int, per_file: int) -> list[Ranked]:

@@ -1,25 +1,23 @@
 """Search as a LlamaIndex retriever: candidates, ranking, texts, nodes."""
 
 import asyncio
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from rag_app.clients.embedding import Embedder
+from rag_app.clients.reranking import Reranker
 from rag_app.core.bm25 import highest_score, query_vector, term_weights
 from rag_app.core.metrics import RagMetrics
-from rag_app.core.models import Asked, Chunk, Filters, Hit, Scope, SearchQuery, SearchResult, SparseVector
+from rag_app.core.models import Asked, Chunk, Hit, Scope, SearchQuery, SearchResult
 from rag_app.core.settings import RagSettings
 from rag_app.core.tokens import query_term_ids
 from rag_app.core.wire import checked_text
 from rag_app.db.chunks import ChunkStore
 from rag_app.db.filters import Selection
 from rag_app.db.manifest import Manifest
-from rag_app.db.records import RefState
 from rag_app.features.search import fusion, ranking
 from rag_app.features.search.candidates import CandidateSource
 from rag_app.features.search.fusion import Ranked
@@ -32,9 +30,9 @@ from rag_app.features.search.query import (
     selection_of,
     within,
 )
-from rag_app.features.search.relevance import coverage
-from rag_app.features.search.shown import shown
-from rag_app.features.search.understanding import QueryKind, Understood, understood
+from rag_app.features.search.run import Run
+from rag_app.features.search.shown import hits_of, passage
+from rag_app.features.search.understanding import QueryKind, understood
 from rag_app.features.search.weights import Weights
 from service_kit.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Upstream
 
@@ -43,36 +41,6 @@ _ARM_FAILURES = (Unavailable, DeadlineExceeded, Overloaded, Upstream)
 
 # One arm in the order of its own scores: what the others are compared with.
 _BARE = frozenset({"dense", "sparse"})
-
-
-@dataclass(slots=True)
-class _Run:
-    """What one search has found out so far."""
-
-    text: str
-    ranking: Weights
-    read: Understood
-    filters: Filters | None  # the request's and the query's own; None where nothing can satisfy both
-    is_kept: bool = False  # the repository's own weights are below the request's
-    states: Sequence[RefState] = ()
-    weights: Mapping[int, float] = field(default_factory=dict)
-    dense: tuple[float, ...] | None = None
-    sparse: SparseVector | None = None
-    degraded: tuple[str, ...] = ()
-    took_ms: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def is_place_told(self) -> bool:
-        """Whether paths were asked for, by the request or in the query."""
-        return self.filters is not None and bool(self.filters.paths)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.took_ms[name] = round((time.perf_counter() - started) * 1000, 2)
 
 
 class CodeRetriever(BaseRetriever):
@@ -87,6 +55,7 @@ class CodeRetriever(BaseRetriever):
         query: SearchQuery,
         scope: Scope,
         metrics: RagMetrics,
+        reranker: Reranker | None = None,
     ):
         """query: all but its text, which aretrieve() is given; scope: what the caller may see. Does no I/O."""
         super().__init__()
@@ -98,6 +67,7 @@ class CodeRetriever(BaseRetriever):
         self._query = query
         self._scope = scope
         self._metrics = metrics
+        self._reranker = reranker
         self._source = CandidateSource(store, manifest)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -108,16 +78,14 @@ class CodeRetriever(BaseRetriever):
         checked_limit(self._query, self._settings)
         text = checked_text("query", query_bundle.query_str, self._settings.max_query_chars)
         read = understood(text)
-        run = _Run(
-            read.text, Weights().overridden(self._query.ranking), read, joined(self._query.filters, read.filters)
-        )
+        run = Run(read.text, Weights().overridden(self._query.ranking), read, joined(self._query.filters, read.filters))
         with self._metrics.search(self._query.mode), run.stage("total"):
             hits = await self._search(run)
         self._metrics.searched(self._query.mode, run.took_ms, run.degraded)
         self.result = SearchResult(tuple(hits), run.degraded, run.took_ms, self._asked(run))
         return [NodeWithScore(node=_node(hit), score=hit.score) for hit in hits]
 
-    async def _search(self, run: _Run) -> list[Hit]:
+    async def _search(self, run: Run) -> list[Hit]:
         paths = within(path_filter(self._query.filters.paths), path_filter(run.read.filters.paths))
         with run.stage("manifest"):
             scope = await self._source.narrowed(self._scope, run.read.filters.repositories)
@@ -140,17 +108,32 @@ class CodeRetriever(BaseRetriever):
         else:
             ranked = await self._by_arms(run, selection, paths)
         with run.stage("fetch"):
-            hits = await self._hits(run, ranked)
+            hits = await hits_of(ranked, run.states, run.weights, run.dense, self._store, self._scope)
         if self._query.mode in _BARE:
             return hits
         hits = ranking.quoted(hits, run.read, run.ranking.verbatim_boost)
+        if self._query.mode == "hybrid":
+            hits = await self._reranked(run, hits)
         return ranking.shown_of(hits, self._query.limit, int(run.ranking.per_file))
 
-    def _asked(self, run: _Run) -> Asked:
+    async def _reranked(self, run: Run, hits: list[Hit]) -> list[Hit]:
+        """By a cross-encoder, where one is configured; where it cannot be had the hits stay, and that is said."""
+        if self._reranker is None or not run.ranking.rerank_share:
+            return hits
+        first = hits[: self._settings.rerank_depth]
+        with run.stage("rerank"):
+            try:
+                scores = await self._reranker.scores(run.text, [passage(hit.chunk) for hit in first])
+            except _ARM_FAILURES:
+                run.degraded = (*run.degraded, "reranker")
+                return hits
+        return ranking.reranked(hits, scores, run.ranking.rerank_share)
+
+    def _asked(self, run: Run) -> Asked:
         origin = "request" if self._query.ranking else "repository" if run.is_kept else "default"
         return Asked(str(run.read.kind), run.text, run.filters or self._query.filters, run.ranking.named(), origin)
 
-    async def _by_name(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
+    async def _by_name(self, run: Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
         name = run.read.names[0] if run.read.kind == QueryKind.SYMBOL else run.text.lower()
         with run.stage("index"):
             exact = await self._source.named(_named(selection, (name,), ""), paths)
@@ -162,7 +145,7 @@ class CodeRetriever(BaseRetriever):
                 : self._query.limit
             ]
 
-    async def _by_arms(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
+    async def _by_arms(self, run: Run, selection: Selection, paths: PathFilter) -> list[Ranked]:
         with run.stage("embedding"):
             await asyncio.gather(self._ask_words(run), self._ask_meaning(run))
         vectors = [vector for vector in (run.dense, run.sparse) if vector is not None]
@@ -183,23 +166,26 @@ class CodeRetriever(BaseRetriever):
             ranked = ranking.rank(
                 merged, run.read, run.ranking, ceiling, dense_share=share, is_place_told=run.is_place_told
             )
-            wanted = max(ranking.read_depth(run.read), self._query.limit)
+            wanted = max(ranking.read_depth(run.read), self._rerank_depth(run), self._query.limit)
             return ranking.spread(ranked, wanted, int(run.ranking.per_file))
 
-    async def _definitions(self, run: _Run, selection: Selection, paths: PathFilter) -> list[Chunk]:
+    def _rerank_depth(self, run: Run) -> int:
+        return self._settings.rerank_depth if self._reranker is not None and run.ranking.rerank_share else 0
+
+    async def _definitions(self, run: Run, selection: Selection, paths: PathFilter) -> list[Chunk]:
         """What a query that is a name defines: of a name that stands everywhere the arms may bring anything else."""
         if run.read.kind != QueryKind.SYMBOL or self._query.mode in _BARE:
             return []
         return await self._source.named(_named(selection, run.read.names, ""), paths)
 
-    def _dense_share(self, run: _Run, cosines: Sequence[float]) -> float:
+    def _dense_share(self, run: Run, cosines: Sequence[float]) -> float:
         if run.dense is None:
             return 0.0
         if run.sparse is None or self._query.mode == "dense":
             return 1.0
         return run.ranking.dense_share_of(run.read, is_sure=fusion.is_sure(cosines, len(run.weights)))
 
-    async def _ask_words(self, run: _Run) -> None:
+    async def _ask_words(self, run: Run) -> None:
         """The sparse vector, and the weights that coverage is measured by, from the repositories searched."""
         searched = frozenset(state.repository for state in run.states)
         frequencies, documents = await asyncio.to_thread(
@@ -210,7 +196,7 @@ class CodeRetriever(BaseRetriever):
         if self._query.mode != "dense" and vector.indices:
             run.sparse = vector
 
-    async def _ask_meaning(self, run: _Run) -> None:
+    async def _ask_meaning(self, run: Run) -> None:
         """The dense vector. Where it cannot be had, hybrid search goes on without it and says so."""
         if self._query.mode == "sparse":
             return
@@ -222,36 +208,10 @@ class CodeRetriever(BaseRetriever):
             if self._query.mode == "dense":
                 needed = "mode 'dense' needs the embedding service: "
                 raise Unavailable(needed + exc.message, retry_after_s=1, logged=needed + exc.logged) from exc
-            run.degraded = ("embedding",)
+            run.degraded = (*run.degraded, "embedding")
             return
         await self._store.check(identity)
         run.dense = tuple(vector)
-
-    async def _hits(self, run: _Run, ranked: Sequence[Ranked]) -> list[Hit]:
-        chunks, cosines = await self._texts(run, ranked)
-        refs = {(state.repository, state.layer): state for state in run.states}
-        hits = []
-        for one in ranked:
-            chunk = chunks.get(one.candidate.chunk.id)
-            state = refs.get((one.candidate.chunk.repository, one.candidate.chunk.layer))
-            if chunk is None or state is None:
-                continue  # deleted since the arms were asked
-            scores = {**one.parts, "sparse_share": round(coverage(chunk, run.weights), 4)}
-            dense = one.candidate.dense if one.candidate.dense is not None else cosines.get(chunk.id)
-            if dense is not None:
-                scores["dense"] = dense
-            if one.candidate.sparse is not None:
-                scores["sparse"] = one.candidate.sparse
-            hits.append(Hit(chunk, state.ref, state.commit, one.score, scores))
-        return hits
-
-    async def _texts(self, run: _Run, ranked: Sequence[Ranked]) -> tuple[dict[str, Chunk], dict[str, float]]:
-        """The whole chunks by id, and cosines where hits have none that only the words found: relevance needs them."""
-        ids = [one.candidate.chunk.id for one in ranked]
-        if run.dense is None or all(one.candidate.dense is not None for one in ranked):
-            return {chunk.id: shown(chunk) for chunk in await self._store.retrieve(ids, self._scope)}, {}
-        found = await self._store.scored(run.dense, ids, self._scope)
-        return {one.chunk.id: shown(one.chunk) for one in found}, {one.chunk.id: one.score for one in found}
 
 
 def _named(selection: Selection, names: tuple[str, ...], prefix: str) -> Selection:

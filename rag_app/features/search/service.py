@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rag_app.clients.embedding import Embedder
+from rag_app.clients.reranking import Reranker
 from rag_app.core.metrics import RagMetrics
 from rag_app.core.models import Scope, SearchQuery, SearchResult
 from rag_app.core.settings import RagSettings
@@ -30,13 +31,15 @@ class SearchService:
         embedder: Embedder,
         settings: RagSettings,
         metrics: RagMetrics | None = None,
+        reranker: Reranker | None = None,
     ):
-        """Does no I/O."""
+        """reranker: reads the first hits again; None: nobody does. Does no I/O."""
         self._metrics = metrics or RagMetrics()
         self._store = store
         self._manifest = manifest
         self._embedder = embedder
         self._settings = settings
+        self._reranker = reranker
 
     async def search(self, query: SearchQuery, scope: Scope) -> SearchResult:
         """Hits, best first, each of a file that is indexed now.
@@ -54,7 +57,9 @@ class SearchService:
 
     def retriever(self, query: SearchQuery, scope: Scope) -> CodeRetriever:
         """A LlamaIndex retriever that does one such search; its `result` holds what search() would return."""
-        return CodeRetriever(self._store, self._manifest, self._embedder, self._settings, query, scope, self._metrics)
+        return CodeRetriever(
+            self._store, self._manifest, self._embedder, self._settings, query, scope, self._metrics, self._reranker
+        )
 
     async def kept_ranking(self, repository: str, scope: Scope) -> KeptRanking | None:
         """The weights that are kept for a repository, or None. NotFound where it is not in scope."""

@@ -1,11 +1,12 @@
 """What speaks for a candidate beside its arms: its file's kind, its file's other chunks, its tests, its name. Pure."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rag_app.core.models import Chunk
-from rag_app.features.search.paths import path_class, subject
+from rag_app.features.search.paths import path_class, subject, version_folder
 from rag_app.features.search.understanding import QueryKind, Understood
 from rag_app.features.search.weights import Weights
 
@@ -25,11 +26,12 @@ class Evidence:
     """What a query's candidates say of each other.
 
     coherence: what a file's next best chunks add. tests: how well the best test of a subject fits, by (repository,
-    subject).
+    subject). newest: the greatest of the folders v1, v2 … that stand at one place, by (repository, what is before).
     """
 
     coherence: Mapping[File, float]
     tests: Mapping[tuple[str, str], float]
+    newest: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def evidence(scored: Iterable[tuple[Chunk, float]]) -> Evidence:
@@ -38,6 +40,7 @@ def evidence(scored: Iterable[tuple[Chunk, float]]) -> Evidence:
     for chunk, score in scored:
         of_file[file_of(chunk)].append(score)
     tests: dict[tuple[str, str], float] = {}
+    newest: dict[tuple[str, str], int] = {}
     coherence = {}
     for (repository, path), scores in of_file.items():
         scores.sort(reverse=True)
@@ -45,13 +48,26 @@ def evidence(scored: Iterable[tuple[Chunk, float]]) -> Evidence:
         if path_class(path) == "test":
             tested = repository, subject(path)
             tests[tested] = max(tests.get(tested, 0.0), scores[0])
-    return Evidence(coherence, tests)
+        if found := version_folder(path):
+            place = repository, found[0]
+            newest[place] = max(newest.get(place, 0), found[1])
+    return Evidence(coherence, tests, newest)
 
 
 def class_weight(chunk: Chunk, asked: Understood, weights: Weights) -> float:
     """1 for code and for what the query asks for, the weight of its class for the rest."""
     kind = path_class(chunk.span.path)
     return 1.0 if kind == "code" or kind in asked.classes else weights.of_class(kind)
+
+
+def file_weight(chunk: Chunk, asked: Understood, weights: Weights, told: Evidence) -> float:
+    """The weight of the chunk's file: its class's, and no more than older code's where a later version is beside it."""
+    weight = class_weight(chunk, asked, weights)
+    found = version_folder(chunk.span.path)
+    if found is None or found[1] == told.newest.get((chunk.repository, found[0])) or "deprecated" in asked.classes:
+        return weight
+    is_named = re.search(rf"(?i)\bv{found[1]}\b", asked.text)
+    return weight if is_named else min(weight, weights.deprecated_weight)
 
 
 def file_boosts(chunk: Chunk, asked: Understood, weights: Weights, told: Evidence) -> dict[str, float]:

@@ -57,6 +57,7 @@ class Weights:
     coherence_boost: float = _weight(0.1, 0, 1, "for a file with several chunks that fit")
     evidence_boost: float = _weight(0.2, 0, 1, "for code whose tests fit")
     verbatim_boost: float = _weight(0.5, 0, 1, "of the way to 1, for a chunk that says the query word for word")
+    rerank_share: float = _weight(0.5, 0, 1, "what a cross-encoder's score weighs, where RERANK_URL names one")
     per_file: float = _weight(3, 0, 100, "chunks of a file near the top; 0: as many as there are")
 
     def overridden(self, values: Mapping[str, float]) -> "Weights":

@@ -17,6 +17,7 @@ let watching = 0;
 const NOTES = {
   llm: "No language model answered, so these are extracts of the code, not a written answer. Set `OPENAI_API_KEY`, or `LLM_BASE_URL` for a server of your own.",
   embedding: "The embedding service is down: only keywords were matched, not meaning.",
+  reranker: "The reranker did not answer: the hits are in the order that they have without it.",
 };
 
 // --- the question -----------------------------------------------------------------------------------------------

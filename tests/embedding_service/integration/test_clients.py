@@ -3,6 +3,7 @@
 Those of `openai` and of Hugging Face's hub for /v1/embeddings and /embed are in test_openai_routes.py.
 """
 
+import asyncio
 import json
 import os
 import subprocess
@@ -18,6 +19,8 @@ from openai import OpenAI
 
 from embedding_service.backends.load import LoadedModel
 from embedding_service.main import create_app
+from rag_app.clients.reranking import Reranker
+from rag_app.core.settings import RagSettings
 from tests.embedding_service.conftest import MakeSettings, wait_until_ready
 from tests.embedding_service.made_models import BERT, save
 from tests.support.live import live
@@ -106,6 +109,21 @@ def test_the_reranker_of_llama_index_orders_nodes(classifier_url: str) -> None:
     ranks = httpx.post(f"{classifier_url}/rerank", json={"query": "where is the lock taken?", "texts": texts}).json()
     assert [node.node.get_content() for node in found] == [texts[rank["index"]] for rank in ranks[:3]]
     assert [node.score for node in found] == pytest.approx([rank["score"] for rank in ranks[:3]], abs=1e-5)
+
+
+def test_the_search_of_this_product_reads_its_scores(classifier_url: str) -> None:
+    texts = [*TEXTS, "x", "with lock: " * 9]
+
+    async def read() -> list[float]:
+        reranker = Reranker(RagSettings(_env_file=None, rerank_url=classifier_url))
+        scores = await reranker.scores("where is the lock taken?", texts)
+        await reranker.close()
+        return scores
+
+    scores = asyncio.run(read())
+    body = {"query": "where is the lock taken?", "texts": texts, "truncate": True}
+    ranks = httpx.post(f"{classifier_url}/rerank", json=body).json()
+    assert scores == pytest.approx([rank["score"] for rank in sorted(ranks, key=lambda rank: rank["index"])], abs=1e-5)
 
 
 def test_the_python_examples_of_the_documentation_of_tei_run_as_they_are(service: str, reference: Reference) -> None:

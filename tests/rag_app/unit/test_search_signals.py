@@ -5,7 +5,16 @@ from collections.abc import Sequence
 import pytest
 
 from rag_app.core.models import Chunk
-from rag_app.features.search.signals import Evidence, boosts, class_weight, evidence, file_boosts, is_called, is_path_of
+from rag_app.features.search.signals import (
+    Evidence,
+    boosts,
+    class_weight,
+    evidence,
+    file_boosts,
+    file_weight,
+    is_called,
+    is_path_of,
+)
 from rag_app.features.search.understanding import Understood, understood
 from rag_app.features.search.weights import Weights, neutral
 from tests.support.chunks import make_chunk
@@ -82,6 +91,27 @@ def test_a_file_of_which_several_chunks_fit_is_lifted_by_the_next_two() -> None:
     told = evidence((chunk, 0.8) for chunk in chunks)
     assert told.coherence[("r1", "a.py")] == pytest.approx(0.8 * 0.5 + 0.8 * 0.25)
     assert found(chunks[0], "x y z", told) == {"coherence_boost": pytest.approx(WEIGHTS.coherence_boost * 0.6)}
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "weight"),
+    [
+        ("src/v3/parse.ts", "how is a string parsed", WEIGHTS.deprecated_weight),
+        ("src/v4/parse.ts", "how is a string parsed", 1.0),
+        ("src/v3/parse.ts", "how does v3 parse a string", 1.0),
+        ("src/v3/parse.ts", "strings in the deprecated code", 1.0),
+        ("src/v3/parse.test.ts", "how is a string parsed", WEIGHTS.test_weight),
+        ("other/v3/parse.ts", "how is a string parsed", 1.0),
+        ("src/dev3/parse.ts", "how is a string parsed", 1.0),
+    ],
+)
+def test_an_older_version_beside_a_later_one_stands_back_unless_it_is_asked_for(
+    path: str, query: str, weight: float
+) -> None:
+    chunk, later = make_chunk(path, "x"), make_chunk("src/v4/core.ts", "y")
+    elsewhere = make_chunk("other/v5/core.ts", "z", repository="r2")
+    told = told_by((chunk, 0.5), (later, 0.4), (elsewhere, 0.3))
+    assert file_weight(chunk, understood(query), WEIGHTS, told) == weight
 
 
 def test_at_neutral_values_no_signal_says_anything() -> None:
