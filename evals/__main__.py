@@ -113,7 +113,7 @@ def _systems(options: argparse.Namespace, service: Service, cache: Path, skipped
 
     made: Mapping[str, Callable[[], Sequence[System]]] = {
         "product": lambda: [Product(PRODUCT, service)],
-        "no_model": lambda: [Product(NO_MODEL, service.without_model or service)],
+        "no_model": lambda: [Product(NO_MODEL, service.without_model or service, is_degraded=True)],
         "bm25": lambda: [Product("bm25", service, "sparse")],
         "dense": lambda: [Product("dense", service, "dense")],
         "rrf": lambda: [PlainFusion(service)],

@@ -19,11 +19,10 @@ FIRST_LOOK = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Between what a weight lies. is_whole: it takes whole numbers only."""
+    """Between what a weight lies."""
 
     lowest: float
     highest: float
-    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +86,7 @@ def _values(found: Found, name: str, bounds: Bounds, step: float) -> Iterator[tu
     for way in (1, -1):
         while True:
             now = found.weights[name]
-            value = min(bounds.highest, max(bounds.lowest, now + way * width))
-            value = float(round(value)) if bounds.is_whole else round(value, 4)
+            value = round(min(bounds.highest, max(bounds.lowest, now + way * width)), 4)
             if value == now:
                 break
             yield way, value

@@ -20,7 +20,11 @@ FEWEST_WORDS = 6
 CATEGORY = "doc comment, taken out of what is searched"
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_LINE_COMMENT = re.compile(r"^\s*(?:///?|//!|#(?!!|\[))\s?(.*)$")
+# No Rust attribute (#[), and nothing that a preprocessor is told (#if; a comment has a blank there).
+_LINE_COMMENT = re.compile(
+    r"^\s*(?:///?|//!|#(?!!|\[|(?:include|import|define|undef|if|ifn?def|elif|else|endif|pragma|error|warning|line|region"
+    r"|endregion|nullable)\b))\s?(.*)$"
+)
 _BLOCK_BEGIN = re.compile(r"^\s*/\*\*?(.*)$")
 _DEFINITION = re.compile(
     r"^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:pub(?:\([^)]*\))?|public|private|protected|internal|static|final|abstract|override|"

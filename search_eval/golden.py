@@ -83,7 +83,8 @@ def read(path: Path) -> list[Question]:
     """
     questions: list[Question] = []
     seen: set[str] = set()
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    # A query may hold what str.splitlines takes for an end of line: JSON has U+2028 as it is.
+    for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -8,6 +8,9 @@ from pathlib import PurePosixPath
 # A model with a window of 256 tokens reads no more than about this of a text; the rest of a message is its history.
 MAX_CHARS = 1_000
 
+# Nor is more of a message cleaned: some hold a whole log.
+_MAX_CLEANED = 8 * MAX_CHARS
+
 # A message with fewer words left ("Fix typo") says nothing that could be looked for.
 FEWEST_WORDS = 3
 
@@ -19,8 +22,8 @@ _TRAILER = re.compile(
     re.M | re.I,
 )
 _CLOSES = re.compile(
-    r"(\b(fix(es|ed)?|clos(e|es|ed)|resolv(e|es|ed)|refs?|see|related to|part of|issues?|pr|pull request|bug)\s*:?\s*)?"
-    r"\(?\s*(([\w.-]+/[\w.-]+)?#\d+|\bgh-\d+|\bpr ?\d{2,}|\bissue \d+)\s*\)?",
+    r"(\b(fix(es|ed)?|clos(e|es|ed)|resolv(e|es|ed)|refs?|see|related to|part of|issues?|pr|pull request|bug)\s*+:?+"
+    r"\s*+)?\(?+\s*+(([\w.-]+/[\w.-]+)?#\d+|\bgh-\d+|\bpr ?\d{2,}|\bissue \d+)\s*\)?",
     re.I,
 )
 _TICKET = re.compile(r"\[?\b[A-Z][A-Z0-9]{1,9}-\d+\b\]?")
@@ -111,7 +114,7 @@ def cleaned(message: str, names: PathNames) -> str:
     Out go merge lines, trailers and co-authors, issue numbers and tickets, addresses, commit hashes, the kind and area
     before a subject's colon ("fix(render): "), and names and paths of the files in `names`. At most MAX_CHARS.
     """
-    text = _MERGE.sub("", message.replace("\r\n", "\n"))
+    text = _MERGE.sub("", message[:_MAX_CLEANED].replace("\r\n", "\n"))
     text = _TRAILER.sub("", text)
     text = _URL.sub("", text)
     text = _CLOSES.sub(" ", text)

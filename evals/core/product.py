@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evals.core.ranking import Ranking, reciprocal_rank_fusion
-from evals.core.stack import Service
+from evals.core.stack import CallFailed, Service
 from evals.core.task import Batch
 from search_eval.golden import Question
 from search_eval.metrics import DEPTH, Found
@@ -20,13 +20,14 @@ ARM_LIMIT = 100
 
 @dataclass(slots=True)
 class Product:
-    """Searches in one mode, with overrides of the ranking's weights."""
+    """Searches in one mode, with overrides of the ranking's weights. is_degraded: its embedding service is down."""
 
     name: str
     service: Service
     mode: str = "hybrid"
     overrides: Mapping[str, float] = field(default_factory=dict)
     limit: int = LIMIT
+    is_degraded: bool = False
     version: str = ""  # it is what is being changed: never kept
     _repository: str = ""
 
@@ -35,7 +36,7 @@ class Product:
         self._repository = repository
 
     def rank(self, question: Question) -> Ranking:
-        """One search. Fails as Service.call does."""
+        """One search. Fails as Service.call does, and where the service had a model that it should not, or had none."""
         body: dict[str, Any] = {
             "query": question.query,
             "repositories": [self._repository],
@@ -48,7 +49,11 @@ class Product:
         began = time.perf_counter()
         answer = self.service.call("POST", "/v1/search", body)
         took_s = time.perf_counter() - began
-        hits = answer["hits"]
+        hits, lacking = answer["hits"], ", ".join(answer["degraded"])
+        # A query whose filters hold for nothing asks no arm.
+        if bool(lacking) != self.is_degraded and (lacking or hits):
+            how = f"searched without {lacking}" if lacking else "a search with its model"
+            raise CallFailed(f"{self.name}: {how}, and that would be measured")
         found = tuple(Found(one["path"], one["start_line"], one["end_line"], len(one["content"])) for one in hits)
         told = tuple({"score": one["score"], **one["scores"], "symbol": one["symbol"]} for one in hits[:DEPTH])
         if answer.get("query") and told:
@@ -82,9 +87,9 @@ class PlainFusion:
 def neutral(name: str) -> float | None:
     """The value of a weight with which its signal is out; None where a weight has none, or is told apart.
 
-    A weight multiplies, a boost adds; per_file limits, and 0 is no limit. The model's part is told by no_model.
+    Weights and factors multiply, boosts add; per_file limits, and 0 is no limit. no_model tells the model's part.
     """
-    if name.endswith("_weight"):
+    if name.endswith(("_weight", "_factor")):
         return 1.0
     if name.endswith("_boost") or name == "per_file":
         return 0.0

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
+from evals.core.task import Batch
 from evals.ragas.sets import Task, read_references, read_sets
 from evals.tasks.ours import Ours, packages
 from search_eval.golden import Question, to_row
@@ -19,12 +20,18 @@ class NothingChosen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A repository, and what is asked of it. root: where its source is. state: changes when the source does."""
+    """A repository, and what is asked of it. root, state, include: of its source, as a Batch has them."""
 
     repository: str
     root: Path
     state: str
     tasks: tuple[Task, ...]
+    include: Sequence[str] = ()
+
+    @property
+    def batch(self) -> Batch:
+        """What is indexed of it."""
+        return Batch(self.repository, self.root, self.state, (), self.include)
 
 
 def ours(half: str, names: str, cache: Path, say: Callable[[str], None], *, fetch: bool) -> list[Source]:
@@ -34,13 +41,15 @@ def ours(half: str, names: str, cache: Path, say: Callable[[str], None], *, fetc
     """
     if half not in HALVES:
         raise NothingChosen(f"{half!r} is no half; there are {', '.join(HALVES)}")
-    pinned = [one for one in packages() if one.half == half and (not names or one.name in names.split(","))]
-    if not pinned:
-        raise NothingChosen(f"none of {names} is a package of the {half} half")
+    of_half = {one.name: one for one in packages() if one.half == half}
+    wanted = names.split(",") if names else list(of_half)
+    if unknown := [name for name in wanted if name not in of_half]:
+        raise NothingChosen(f"none of {', '.join(unknown)} is a package of the {half} half")
+    pinned = [one for name, one in of_half.items() if name in wanted]
     if not fetch:
-        return [Source(f"ours-{one.name}", Path(), "", _tasks(one.questions, f"ours-{one.name}")) for one in pinned]
+        return [Source(one.repository, Path(), "", _tasks(one.questions, one.repository)) for one in pinned]
     batches = Ours(pinned, cache, say).batches()
-    return [Source(b.repository, b.root, b.state, _tasks(b.questions, b.repository)) for b in batches]
+    return [Source(b.repository, b.root, b.state, _tasks(b.questions, b.repository), b.include) for b in batches]
 
 
 def given(sets: Sequence[Path], roots: Sequence[Path]) -> list[Source]:

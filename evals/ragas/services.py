@@ -10,7 +10,6 @@ from pathlib import Path
 from benchmarks.core.processes import launch
 from evals.core.indexing import Index
 from evals.core.stack import OTHERS, Service
-from evals.core.task import Batch
 from evals.ragas.chosen import Source
 
 # What tells the gateway where its models are, and is the user's own.
@@ -91,5 +90,5 @@ def serving(
         url = start(_Server("rag_app", rag))
         asked = Index(Service(url, embedding), say)
         for source in sources:
-            asked.bring(Batch(source.repository, source.root, source.state, ()))
+            asked.bring(source.batch)
         yield Addresses(url, llm, embedding, "scripted" if script else "")

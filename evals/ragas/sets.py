@@ -35,7 +35,7 @@ def read_sets(paths: Sequence[Path]) -> list[Task]:
 def read_references(path: Path) -> dict[str, str]:
     """The reference answers in a file of rows {"id", "reference"}, whatever else they hold. Fails with BadQuestion."""
     found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):
         try:
             row = json.loads(line) if line.strip() else {}
             if row.get("reference"):

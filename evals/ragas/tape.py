@@ -19,11 +19,12 @@ from typing import Any
 
 import httpx
 
-# What a server may answer otherwise the next time is not kept.
-_PASSING = frozenset({408, 409, 425, 429})
-
 # What goes to a stack that changes is never taken from another run's tape.
 STACK, JUDGE, EMBEDDING = "stack", "judge", "embedding"
+
+# What a server may answer otherwise the next time, given another key or a model that is there, is not kept. That the
+# stack has no such lines (404) is an answer.
+_PASSING = frozenset({401, 403, 408, 409, 425, 429})
 
 
 class NotRecorded(Exception):
@@ -107,7 +108,7 @@ class Tape:
                 content = await answer.aread()
                 await answer.aclose()
                 self.sent[to] += 1
-                if answer.status_code >= 500 or answer.status_code in _PASSING:
+                if _may_pass(to, answer.status_code):
                     return httpx.Response(answer.status_code, headers=answer.headers, content=content, request=request)
                 line = {
                     "key": key,
@@ -157,6 +158,10 @@ class TapedTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """As httpx has it."""
         await self._inner.aclose()
+
+
+def _may_pass(to: str, status: int) -> bool:
+    return status >= 500 or status in _PASSING or (status == 404 and to != STACK)
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ A file's name is a number, since the name of what it defines would tell the answ
 set tells a document's module and class, as CPython's does, these are its folders, as they are in its library.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -55,7 +56,9 @@ class Documents:
             if not path.exists() or path.read_text("utf-8") != text:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, "utf-8")
-        yield Batch(self.name, root, "whole", self.questions)
+        files = sorted((path.relative_to(root).as_posix(), text) for path, text in texts.items())
+        state = hashlib.sha256(repr(files).encode()).hexdigest()[:16]
+        yield Batch(self.name, root, state, self.questions)
 
 
 def path_of(number: int, row: dict[str, Any]) -> str:

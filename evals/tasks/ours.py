@@ -42,6 +42,11 @@ class Pinned:
     is_checked: bool = False
     include: tuple[str, ...] = ()
 
+    @property
+    def repository(self) -> str:
+        """Its name in the index, where another set of files is another repository."""
+        return f"ours-{self.name}" + ("-included" if self.include else "")
+
 
 def packages(folder: Path = FOLDER) -> list[Pinned]:
     """All packages, in the order of packages.toml. Fails with BadQuestion, and with KeyError on a missing field."""
@@ -67,9 +72,7 @@ class Ours:
         """One a package; fetched and checked first where it is not there. Fails as `unpacked` does."""
         for one in self.pinned:
             [root] = unpacked([one.fetch], self.cache, self.say)
-            # Another set of files is another repository of the index.
-            name = f"ours-{one.name}" + ("-included" if one.include else "")
-            yield Batch(name, root, one.fetch.fingerprint, one.questions, one.include)
+            yield Batch(one.repository, root, one.fetch.fingerprint, one.questions, one.include)
 
 
 def problems(one: Pinned, root: Path) -> list[str]:
@@ -117,7 +120,7 @@ def _pinned(row: dict[str, Any], folder: Path) -> Pinned:
 def _questions(path: Path, repository: str) -> Iterator[Question]:
     seen: Counter[str] = Counter()
     korean = []
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_text("utf-8").rstrip("\n").split("\n"):
         row = json.loads(line)
         question = replace(of_row(row), repository=repository)
         seen[question.id] += 1

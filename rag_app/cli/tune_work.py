@@ -116,12 +116,14 @@ def _search(
         f"at most {budget:,} searches of {search_s * 1000:.0f} ms, {duration(budget * search_s)}; "
         "Ctrl-C ends it and changes nothing"
     )
-    movable = {
-        name: Bounds(one["lowest"], one["highest"], is_whole=one["highest"] > 1)
-        for name, one in bounds.items()
-        if not NOT_TUNED.fullmatch(name)
+    return coordinate_search(defaults, movable(bounds), len(tuning.questions), tuning.ndcg, budget, _tell)
+
+
+def movable(bounds: Mapping[str, Mapping[str, float]]) -> dict[str, Bounds]:
+    """Between what each weight that is tuned may lie. bounds: of all, as the server tells them."""
+    return {
+        name: Bounds(one["lowest"], one["highest"]) for name, one in bounds.items() if not NOT_TUNED.fullmatch(name)
     }
-    return coordinate_search(defaults, movable, len(tuning.questions), tuning.ndcg, budget, _tell)
 
 
 def _tell(found: Found) -> None:

@@ -50,6 +50,13 @@ def test_the_headline_is_over_all_questions_and_korean_ones_are_apart() -> None:
     assert figures["unseen_gain_over_best_baseline"] == 0.5
 
 
+def test_p_is_that_of_the_product_against_the_best_baseline_on_the_same_questions() -> None:
+    one = ours(product=at(1, 1, 1, 1, 2), bm25=at(2, 2, 2, 2, 1), dense=at(None, None, None, None, 1))
+    assert headline([one])["p_value"] == 2 / 2**4  # four pairs, all won by as much: that, or all lost
+    assert one.p("bm25", "product", one.questions) == one.p("product", "bm25", one.questions)
+    assert one.p("product", "bm25", one.questions[:2]) == 2 / 2**2
+
+
 def test_what_was_not_measured_is_none_and_not_zero() -> None:
     figures = headline([ours(product=at(1, 1, 1, 1, 1))])
     assert figures["ndcg10"] == 1.0

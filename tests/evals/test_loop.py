@@ -65,6 +65,12 @@ def test_a_question_that_is_worded_anew_is_asked_anew(tmp_path: Path) -> None:
     assert kept.read(system, after) == {}
 
 
+def test_a_question_is_asked_anew_of_a_folder_in_another_state(tmp_path: Path) -> None:
+    system, kept = Laid(ANSWERS, "kept", "1"), Kept(tmp_path)
+    kept.write(system, Batch("repo", tmp_path, "first", [question(1)]), {"q-1": ranking(1)})
+    assert kept.read(system, Batch("repo", tmp_path, "second", [question(1)])) == {}
+
+
 def test_plain_fusion_is_what_the_formula_gives_by_hand() -> None:
     a, b, c = Found("a"), Found("b"), Found("c")
     # a: 1/61 + 1/63; b: 1/62 + 1/61; c: 1/62

@@ -16,7 +16,8 @@ from search_eval.metrics import Found
 from tests.evals.laid import question
 from tests.support.live import live
 
-WEIGHTS = {"dense_share": 0.7, "test_weight": 0.5, "docs_weight": 1, "stem_boost": 0.1, "kind_boost": 0, "per_file": 3}
+WEIGHTS = {"dense_share": 0.7, "test_weight": 0.5, "docs_weight": 1, "stem_boost": 0.1, "kind_boost": 0, "per_file": 3,
+           "sure_factor": 1.75, "error_factor": 1}  # fmt: skip
 
 
 class FakeRag:
@@ -28,6 +29,7 @@ class FakeRag:
         self.events: list[str] = []
         self.repositories: dict[str, str] = {}
         self.job_state = "succeeded"
+        self.degraded: list[str] = []
         self.app.post("/v1/search")(self.search)
         self.app.get("/v1/repositories")(self.listed)
         self.app.post("/v1/repositories")(self.added)
@@ -45,7 +47,7 @@ class FakeRag:
              "symbol": "x"}
             for name in names
         ]  # fmt: skip
-        return JSONResponse({"hits": hits, "degraded": [], "query": {"kind": "words", "weights": WEIGHTS}})
+        return JSONResponse({"hits": hits, "degraded": self.degraded, "query": {"kind": "words", "weights": WEIGHTS}})
 
     async def listed(self) -> dict[str, Any]:
         return {"repositories": [{"name": name, "id": i} for name, i in self.repositories.items()]}
@@ -96,6 +98,19 @@ def test_a_refused_search_is_told_with_the_server_s_words(service: Service) -> N
         service.call("POST", "/v1/search", {"query": "broken", "mode": "hybrid"})
 
 
+def test_what_was_searched_without_its_model_counts_for_that_system_and_for_no_other(
+    rag: FakeRag, service: Service
+) -> None:
+    whole, bare = Product("product", service), Product("no_model", service, is_degraded=True)
+    assert whole.rank(question(1)).found
+    with pytest.raises(CallFailed, match="no_model: a search with its model"):
+        bare.rank(question(1))
+    rag.degraded = ["embedding"]
+    assert bare.rank(question(1)).found
+    with pytest.raises(CallFailed, match="product: searched without embedding"):
+        whole.rank(question(1))
+
+
 def test_plain_fusion_asks_both_arms_as_deep_as_it_may(rag: FakeRag, service: Service) -> None:
     fusion = PlainFusion(service)
     fusion.prepare(batch("one"), "id-thing")
@@ -110,6 +125,7 @@ def test_each_signal_that_counts_is_taken_out_once_and_those_that_do_not_are_lef
         "without_test_weight": {"test_weight": 1.0},
         "without_stem_boost": {"stem_boost": 0.0},
         "without_per_file": {"per_file": 0.0},
+        "without_sure_factor": {"sure_factor": 1.0},
     }
     assert neutral("dense_share") is None
 

@@ -65,6 +65,17 @@ def test_a_document_whose_module_is_told_stands_there_and_what_an_earlier_form_l
     assert batch.questions[0].gold == (Gold("mail/stop/0001.py"),)
 
 
+def test_other_files_are_another_state_so_that_no_ranking_of_the_old_ones_is_kept(documents: Documents) -> None:
+    [before], [again] = documents.batches(), documents.batches()
+    corpus = documents.source / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace("def stop", "def halt"))
+    [text] = documents.batches()
+    corpus.write_text(corpus.read_text().replace('"_id": "s9"', '"_id": "s9", "path": "mail/stop.py"'))
+    [place] = documents.batches()
+    assert before.state == again.state
+    assert len({before.state, text.state, place.state}) == 3
+
+
 def test_a_question_s_gold_is_the_judged_document_s_file_and_unjudged_ones_are_not_asked(documents: Documents) -> None:
     assert documents.questions == [Question("set-q1", "how to stop", (Gold("d000/0001.py"),), "set", "python")]
 

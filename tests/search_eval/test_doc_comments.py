@@ -105,8 +105,26 @@ def test_what_is_searched_lacks_the_documentation_and_keeps_its_lines(path: str,
     assert "lose" in bare[question.gold[0].start_line - 1]
 
 
+def test_documentation_that_asks_for_nothing_or_reads_like_a_filter_is_no_other_question() -> None:
+    def asked(doc: str) -> list[str]:
+        return [one.query for one in questions({"pool.go": f"package pool\n\n// {doc}\nfunc Close() {{\n}}\n"})]
+
+    assert asked("Gives back what lang:go and path:src filter in a query.") == [
+        "Gives back what lang: go and path: src filter in a query"
+    ]
+    assert asked("Copyright of those who wrote all of this at once.") == []
+    assert asked("TODO give back every connection of the pool at once.") == []
+
+
 def test_a_function_that_is_but_its_documentation_keeps_it() -> None:
     assert "Say nothing at all" in without(PYTHON, documented("pool.py", PYTHON))
+
+
+def test_what_a_preprocessor_is_told_is_no_documentation() -> None:
+    text = "#if defined(ONE) && defined(TWO) && defined(THREE) && defined(FOUR)\nint f(int a) {\n  return a;\n}\n"
+    assert documented("a.c", f"#include <stdio.h>\n{text}#endif\nint g(int a) {{\n  return a;\n}}\n") == []
+    [ruby] = documented("a.rb", "# if it is open, it gives back every connection\ndef close(now)\nend\n")
+    assert ruby.first == 1
 
 
 def test_a_file_that_does_not_parse_asks_nothing() -> None:

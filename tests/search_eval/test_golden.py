@@ -20,6 +20,12 @@ def test_questions_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     assert "어디서" in (tmp_path / "q.jsonl").read_text("utf-8")  # readable in a diff
 
 
+def test_a_question_is_one_line_whatever_else_unicode_takes_for_an_end_of_line(tmp_path: Path) -> None:
+    asked = [Question("a", "one\u2028two\x85three\nfour", (Gold("a.py"),)), QUESTIONS[1]]
+    write(tmp_path / "q.jsonl", asked)
+    assert read(tmp_path / "q.jsonl") == asked
+
+
 def test_a_row_says_no_more_than_it_knows() -> None:
     assert to_row(QUESTIONS[1]) == {"id": "c-2", "query": "plain", "gold": [{"path": "a.py"}]}
 

@@ -1,5 +1,7 @@
 """A commit's message becomes a question: what names the answer, and what belongs to the forge, is taken out."""
 
+import time
+
 import pytest
 
 from search_eval.messages import PathNames, cleaned, is_bot, is_cosmetic, is_revert, is_version_bump, names_stem, words
@@ -92,3 +94,10 @@ def test_a_question_that_says_a_gold_files_stem_is_known() -> None:
     assert names_stem("form mapping fails", ["binding/form_mapping.go"])
     assert names_stem("FormMapping fails", ["binding/form_mapping.go"])
     assert not names_stem("the carton rounds twice", ["src/shop/cart.py"])
+
+
+@pytest.mark.parametrize("run", ["fix" + " " * 1_000, "fix" + "\n" * 1_000, "+" * 100_000, "a" * 100_000])
+def test_no_message_takes_long_whatever_is_pasted_into_it(run: str) -> None:
+    began = time.process_time()
+    assert cleaned(f"Round totals once {run} more", NAMES).startswith("Round totals once")
+    assert time.process_time() - began < 5  # the first took 16 s, the third more than a minute

@@ -110,9 +110,10 @@ def fuse(
 def convex(
     candidates: Sequence[Candidate], dense_share: float, sparse_ceiling: float, dense_floor: float = DENSE_FLOOR
 ) -> list[Ranked]:
-    """The candidates by their fused scores alone, best first."""
+    """The candidates by their fused scores alone, best first; what lies below the dense floor by its cosine."""
     fused = fuse(candidates, dense_share, sparse_ceiling, dense_floor)
-    order = in_order([one.score for one in fused], candidates)
+    ties_by_place = in_order([one.score for one in fused], candidates)
+    order = sorted(ties_by_place, key=lambda i: (-fused[i].score, -(candidates[i].dense or 0.0)))
     return [Ranked(candidates[i], fused[i].score, {**candidates[i].ranks, **fused[i].parts}) for i in order]
 
 

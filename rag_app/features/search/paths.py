@@ -15,7 +15,7 @@ _CLASSES: dict[str, re.Pattern[str]] = {
     ),
     "test": re.compile(
         r"(^|/)(tests?|testing|__tests__|specs?|testdata|fixtures)/"
-        r"|(^|/)(test_[^/]*|conftest)\.\w+$|[^/]*([._-]test|[._-]spec|Tests?)\.\w+$"
+        r"|(^|/)(test_[^/]*|conftest)\.\w+$|([._-]test|[._-]spec|Tests?)\.\w+$"
     ),
     "example": re.compile(
         r"(^|/)(examples?|samples?|demos?|tutorials?|benchmarks?|bench|docs_src)/"
@@ -24,7 +24,7 @@ _CLASSES: dict[str, re.Pattern[str]] = {
     # doc/ may be a package that writes some.
     "docs": re.compile(
         rf"(^|/)(docs?|documentation|changelogs?)/(?!.*\.({_CODE})$)|\.(md|rst|txt|adoc)$"
-        r"|(^|/)(README|CHANGES|LICENSE)",
+        rf"|(^|/)(README|CHANGES|LICENSE)(?![^/]*\.({_CODE})$)",
         re.I,
     ),
     "deprecated": re.compile(
@@ -62,7 +62,8 @@ def version_folder(path: str) -> tuple[str, int] | None:
 @lru_cache(maxsize=1 << 16)
 def subject(path: str) -> str:
     """What a file is about by its name, the same for a module and its tests: "pool" for all of pool's."""
-    stem = path.rpartition("/")[2].rpartition(".")[0].removesuffix(".d")
+    name = path.rpartition("/")[2]
+    stem = (name.rpartition(".")[0] or name).removesuffix(".d")
     while (shorter := _OF_TESTS.sub("", stem)) != stem and shorter:
         stem = shorter
     return re.sub(r"[\W_]", "", stem).lower()

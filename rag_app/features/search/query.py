@@ -117,11 +117,11 @@ class PathFilter:
 
 
 def path_filter(paths: Sequence[str]) -> PathFilter:
-    """Sort filters; "src", "src/", "/src" and "./src" are one folder, and also the file of that name.
+    """Sort filters; "src", "src/", "/src" and "./src" are one folder, and also the file of that name; "." is the root.
 
     ValidationFailed for a glob that cannot be read.
     """
-    cleaned = [re.sub(r"^(\./|/)+", "", path.strip()) for path in paths]
+    cleaned = [re.sub(r"^(\./|/|\.$)+", "", path.strip()) for path in paths]
     globs = tuple(_glob(path) for path in cleaned if _GLOB.search(path))
     plain = tuple(path.rstrip("/") for path in cleaned if not _GLOB.search(path))
     # "" or "/" is the root: everything.

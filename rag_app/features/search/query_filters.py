@@ -67,7 +67,7 @@ def split_filters(text: str) -> tuple[str, Filters]:
 
     if ":" in text:
         text = _TOKEN.sub(taken, text)
-    if len(text) > 2 and text[0] == text[-1] == '"' and text.count('"') == 2:
+    if text[:1] == text[-1:] == '"' and text.count('"') == 2 and text[1:-1].strip():
         text = text[1:-1]
     languages = (name for value in found["lang"] for name in _LANGUAGES.get(value, (value,)))
     filters = Filters(

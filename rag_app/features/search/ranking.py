@@ -156,6 +156,13 @@ def spread(ranked: Iterable[Ranked], limit: int, per_file: int) -> list[Ranked]:
     return best_first(chosen)
 
 
+def shown_of(hits: Sequence[Hit], limit: int, per_file: int) -> list[Hit]:
+    """The first `limit` as spread() chooses them: more are read than are shown, and then in another order."""
+    chosen = spread([Ranked(Candidate(hit.chunk), hit.score) for hit in hits], limit, per_file)
+    by_id = {hit.chunk.id: hit for hit in hits}
+    return [by_id[one.candidate.chunk.id] for one in chosen]
+
+
 def _runs(text: str) -> set[tuple[str, ...]]:
     words = _WORD.findall(text.lower())
     return set(zip(*(words[first:] for first in range(RUN_WORDS)), strict=False))

@@ -114,7 +114,7 @@ class CodeRetriever(BaseRetriever):
         hits = ranking.quoted(hits, run.read, run.ranking.verbatim_boost)
         if self._query.mode == "hybrid":
             hits = await self._reranked(run, hits)
-        return hits[: self._query.limit]
+        return ranking.shown_of(hits, self._query.limit, int(run.ranking.per_file))
 
     async def _reranked(self, run: Run, hits: list[Hit]) -> list[Hit]:
         """By a cross-encoder, where one is configured; where it cannot be had the hits stay, and that is said."""

@@ -68,6 +68,9 @@ class Weights:
                 raise ValidationFailed(f"ranking: no weight is called {name[:100]!r}; there are {', '.join(known)}")
             if not (math.isfinite(value) and 0 <= value <= known[name]):
                 raise ValidationFailed(f"ranking: {name} is {value:g}; it may be 0 to {known[name]:g}")
+            # A limit below one would be none.
+            if name == "per_file" and value != int(value):
+                raise ValidationFailed(f"ranking: per_file is {value:g}; it is a whole number")
         return dataclasses.replace(self, **values)
 
     def dense_share_of(self, asked: Understood, *, is_sure: bool) -> float:

@@ -1,12 +1,15 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.core.packages import Package
 from evals.ragas.__main__ import REFERENCES
 from evals.ragas.chosen import NothingChosen, given, ours, title, write
 from evals.ragas.sets import read_references, read_sets
-from search_eval.golden import BadQuestion
+from evals.tasks.ours import Ours, Pinned
+from search_eval.golden import BadQuestion, Gold, Question
 
 
 def a_set(path: Path, *ids: str, **more: str) -> Path:
@@ -67,8 +70,27 @@ def test_the_halves_do_not_meet_and_a_package_of_the_other_half_is_told(tmp_path
     assert not {one.repository for one in development} & {one.repository for one in held_out}
     with pytest.raises(NothingChosen, match="development half"):
         ours("development", held_out[0].repository.removeprefix("ours-"), tmp_path, print, fetch=False)
+    known = development[0].repository.removeprefix("ours-")
+    with pytest.raises(NothingChosen, match="none of nope is"):
+        ours("development", f"{known},nope", tmp_path, print, fetch=False)
     with pytest.raises(NothingChosen, match="no half"):
         ours("both", "", tmp_path, print, fetch=False)
+
+
+def test_a_package_is_the_same_repository_with_the_same_files_asked_live_or_replayed_and_in_make_eval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = Question("p-1", "how?", (Gold("vendor/p.c"),))
+    fetch = Package("p", "1", "p-1.tgz", "00", ("",), ("true",), "")
+    pinned = Pinned("p", "development", "c", "npm", fetch, (question,), include=("vendor/**",))
+    monkeypatch.setattr("evals.ragas.chosen.packages", lambda: [pinned])
+    monkeypatch.setattr("evals.tasks.ours.unpacked", lambda packages, cache, say: [tmp_path])
+    [live] = ours("development", "", tmp_path, print, fetch=True)
+    [replayed] = ours("development", "", tmp_path, print, fetch=False)
+    [batch] = Ours([pinned], tmp_path, print).batches()
+    assert live.repository == replayed.repository == batch.repository
+    assert live.tasks == replayed.tasks
+    assert live.batch == replace(batch, questions=())
 
 
 def test_every_package_of_ragas_environment_is_pinned() -> None:

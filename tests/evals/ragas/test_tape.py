@@ -100,6 +100,20 @@ async def test_a_failure_that_may_pass_is_not_kept_and_does_not_count(tmp_path: 
     assert [json.loads(line)["nth"] for line in own.read_bytes().splitlines()] == [0]
 
 
+@pytest.mark.parametrize(
+    ("to", "status", "is_kept"),
+    [(JUDGE, 401, False), (JUDGE, 403, False), (JUDGE, 404, False), (JUDGE, 400, True), (STACK, 401, False),
+     (STACK, 403, False), (STACK, 404, True), (STACK, 422, True)],
+)  # fmt: skip
+async def test_a_run_that_goes_on_with_the_right_key_or_model_is_not_refused_by_its_own_tape(
+    tmp_path: Path, to: str, status: int, is_kept: bool
+) -> None:
+    own, judge = tmp_path / "calls.jsonl", Judge(status)
+    for expected in (status, status if is_kept else 200):
+        with scope("q1"):
+            assert (await client(Tape(own), judge, to).post("/x", json={})).status_code == expected
+
+
 async def test_tokens_are_counted_where_they_were_used_even_if_a_tape_answers(tmp_path: Path) -> None:
     own = tmp_path / "calls.jsonl"
     for judge in (Judge(), unreachable):

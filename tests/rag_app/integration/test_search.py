@@ -136,8 +136,8 @@ class TestModes:
         assert places(await find(index, "lock release", ranking=words))[0] == "src/pool.py:1"
         assert places(await find(index, "the test of lock release", ranking=words))[0] == "tests/test_pool.py:1"
         docs = await find(index, "lock release", ranking=words, filters=Filters(paths=("docs", "src")))
-        assert docs.hits
-        assert all("path_weight" not in hit.scores for hit in docs.hits)
+        assert {"docs", "src"} == {hit.chunk.span.path.split("/")[0] for hit in docs.hits}
+        assert all(hit.scores.get("path_weight", 1) == 1 for hit in docs.hits)
 
     async def test_another_weight_for_one_search_changes_its_order_and_is_told(self, index: SmallIndex) -> None:
         usual = await find(index, "lock release", ranking={"dense_share": 0.0})
@@ -305,10 +305,23 @@ async def test_stale_points_do_not_crowd_out_what_is_indexed(
 async def test_at_most_three_chunks_of_a_file_while_others_have_something(index: SmallIndex) -> None:
     identifier = index.repository("long")
     many = [make_chunk("big.py", f"lock lock {i}", repository=identifier, start_line=i + 1) for i in range(8)]
-    other = make_chunk("small.py", "some words and one lock", repository=identifier)
+    other = make_chunk("small.py", "some words and one lock: " + "zq " * 40, repository=identifier)
     await index.put(identifier, [*many, other])
-    result = await find(index, "lock", limit=4)
-    assert [hit.chunk.span.path for hit in result.hits].count("big.py") == 3
+    for text in ("lock", "where the lock is"):  # of the second more are read than are shown
+        result = await find(index, text, limit=4)
+        assert [hit.chunk.span.path for hit in result.hits].count("big.py") == 3, text
+
+
+async def test_a_name_that_a_test_has_too_is_found_in_the_code_first_unless_places_are_named(index: SmallIndex) -> None:
+    identifier = index.repository("named")
+    defined = [
+        make_chunk(path, "def connect(): ...", repository=identifier, symbol="connect", qualified_name="connect")
+        for path in ("tests/a.py", "z/pool.py")
+    ]
+    await index.put(identifier, defined)
+    assert places(await find(index, "connect", mode="symbol")) == ["z/pool.py:1", "tests/a.py:1"]
+    told = await find(index, "connect", mode="symbol", filters=Filters(paths=("tests", "z")))
+    assert places(told) == ["tests/a.py:1", "z/pool.py:1"]
 
 
 async def test_a_message_that_was_pasted_finds_who_says_it_whatever_the_limit(index: SmallIndex) -> None:

@@ -67,6 +67,7 @@ WORDS = [
     ('{ path:"/a", lang:"go"}', '{ path:"/a", lang:"go"}'),
     ("repo:// x", "repo:// x"),
     ("lang:, x", "lang:, x"),
+    ('" "', '" "'),
 ]
 
 ONLY = [

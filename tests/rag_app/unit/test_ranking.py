@@ -80,6 +80,11 @@ def test_equal_scores_come_in_the_order_of_files_whatever_order_a_store_gives_th
     assert ids(convex([Candidate(c, 0.5, 1.0) for c in (B, A, C)], 0.5, 10.0)) == [A, B, C]
 
 
+def test_one_arm_alone_is_in_the_order_of_its_own_score_below_its_floor_too() -> None:
+    arm = [Candidate(A, 0.02), Candidate(B, 0.09), Candidate(C, -0.3), Candidate(D, 0.4)]
+    assert ids(convex(arm, 1.0, 10.0)) == [D, B, A, C]
+
+
 def test_a_query_whose_words_weigh_nothing_leaves_the_ranking_to_meaning() -> None:
     assert ids(convex([Candidate(A, 0.3, 0.0), Candidate(B, 0.4, 0.0)], 0.5, 0.0)) == [B, A]
 

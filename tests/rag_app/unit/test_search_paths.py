@@ -24,6 +24,12 @@ from rag_app.features.search.paths import path_class, subject
         ("doc/README.md", "docs"),
         ("docs/guide/start.html", "docs"),
         ("README.md", "docs"),
+        ("LICENSE-MIT", "docs"),
+        ("CHANGES", "docs"),
+        ("lib/Readme.adoc", "docs"),
+        ("src/changeset.py", "code"),
+        ("src/license.go", "code"),
+        ("src/readme_parser.ts", "code"),
         ("package.json", "config"),
         (".github/workflows/ci.yml", "config"),
         ("vite.config.ts", "config"),
@@ -60,6 +66,11 @@ def test_path_classes(path: str, kind: str) -> None:
 )
 def test_a_modules_tests_are_about_what_it_is_about(test: str, code: str) -> None:
     assert subject(test) == subject(code) != ""
+
+
+def test_files_without_an_extension_are_about_what_they_are_called() -> None:
+    assert (subject("bin/deploy"), subject(".eslintrc")) == ("deploy", "eslintrc")
+    assert subject("tests/fixtures/keys") != subject("bin/deploy")
 
 
 def test_other_names_are_other_subjects() -> None:

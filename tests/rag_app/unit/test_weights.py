@@ -22,6 +22,7 @@ def test_some_weights_are_overridden_and_the_others_stay() -> None:
         ({"test_weight": -0.1}, "test_weight is -0.1; it may be 0 to 1"),
         ({"dense_share": math.nan}, "dense_share is nan"),
         ({"per_file": math.inf}, "per_file is inf"),
+        ({"per_file": 0.5}, "per_file is 0.5; it is a whole number"),
     ],
 )
 def test_what_is_no_weight_is_refused_by_name(values: dict[str, float], says: str) -> None:
