@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rag_app.core.settings import RagSettings
-from service_kit.errors import Upstream
+from service_kit.errors import NotFound, Upstream
 from service_kit.http import OutgoingClient
 
 # TEI's own default, for a server that does not tell its limit.
@@ -34,16 +34,22 @@ class Reranker:
     async def scores(self, query: str, texts: Sequence[str]) -> list[float]:
         """(n,), each in [0, 1], in the order of the texts. What is over the model's window is cut."""
         if self._batch is None:
-            told = await self._http.call("GET", "/info")
+            told = await self._call("GET", "/info")
             limit = told.get("max_client_batch_size") if isinstance(told, dict) else None
             self._batch = int(limit or DEFAULT_CLIENT_BATCH)
         batches = [texts[first : first + self._batch] for first in range(0, len(texts), self._batch)]
         answers = await asyncio.gather(*(self._scores(query, batch) for batch in batches))
         return [score for answer in answers for score in answer]
 
+    async def _call(self, method: str, path: str, body: Any = None) -> Any:
+        try:
+            return await self._http.call(method, path, body)
+        except NotFound as exc:
+            raise Upstream(f"the reranker has no {path}: is it a TEI server?", logged=exc.logged) from exc
+
     async def _scores(self, query: str, texts: Sequence[str]) -> list[float]:
         body = {"query": query, "texts": list(texts), "raw_scores": False, "truncate": True}
-        ranks = await self._http.call("POST", "/rerank", body)
+        ranks = await self._call("POST", "/rerank", body)
         try:
             scores = {int(rank["index"]): float(rank["score"]) for rank in ranks}
             found = [scores[index] for index in range(len(texts))]

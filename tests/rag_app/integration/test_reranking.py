@@ -146,6 +146,17 @@ async def test_where_it_cannot_be_had_hits_stay_in_their_order_and_that_is_said(
     assert "rerank" not in result.hits[0].scores
 
 
+@pytest.mark.parametrize("elsewhere", ["/v1", "/nothing"])
+async def test_a_server_that_does_not_rerank_is_told_as_one_and_not_as_a_search_that_found_nothing(
+    tei: tuple[FakeTei, str], tmp_path: Path, elsewhere: str
+) -> None:
+    _, url = tei
+    async with searching(tmp_path, url, rerank_url=url + elsewhere) as service:
+        result = await found(service)
+    assert result.degraded == ("reranker",)
+    assert paths(result)[0] == "words.py"
+
+
 @pytest.mark.parametrize("score", [1.5, -0.1, float("nan"), None, "much"])
 async def test_an_answer_that_is_no_ranking_is_told_as_such(
     tei: tuple[FakeTei, str], tmp_path: Path, score: Any
