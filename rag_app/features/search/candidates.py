@@ -72,12 +72,13 @@ class CandidateSource:
         """The candidates of each vector's arm, best first: enough for `limit` hits, or all that there are."""
         depth = max(ARM_DEPTH, DEPTH_PER_HIT * limit)
         while True:
-            arms = await self._store.query([Arm(vector, depth) for vector in vectors], selection)
-            kept = await self._kept([found.chunk for arm in arms for found in arm], paths)
-            left = [[found for found in arm if found.chunk.id in kept] for arm in arms]
+            found = await self._store.query([Arm(vector, depth) for vector in vectors], selection)
+            arms = [without_cut_ties(arm, depth) for arm in found]
+            kept = await self._kept([one.chunk for arm in arms for one in arm], paths)
+            left = [[one for one in arm if one.chunk.id in kept] for arm in arms]
             # An arm that gave less than it was asked for has no more to give.
             has_more = any(
-                len(arm) == depth and len(remaining) < limit for arm, remaining in zip(arms, left, strict=True)
+                len(arm) == depth and len(remaining) < limit for arm, remaining in zip(found, left, strict=True)
             )
             if not has_more or depth >= MAX_DEPTH:
                 return left
@@ -99,3 +100,13 @@ class CandidateSource:
             return {identifier for identifier, key in keys.items() if key in current and takes[key[2]]}
 
         return await asyncio.to_thread(kept)
+
+
+def without_cut_ties(arm: Sequence[Found], depth: int) -> Sequence[Found]:
+    """An arm, best first, without the last of equal score where it was cut at `depth`; whole where all are equal.
+
+    Which of equal ones come before a cut is the store's affair, and another one's after a restore.
+    """
+    if len(arm) < depth or arm[0].score == arm[-1].score:
+        return arm
+    return [one for one in arm if one.score > arm[-1].score]
