@@ -217,12 +217,19 @@ def test_judged_context_precision_is_average_precision_over_the_passages_of_the_
 def test_metrics_without_a_judge_compare_files_spans_and_texts(whole: Ran) -> None:
     found = whole.found()
     for number, question in enumerate(whole.result["questions"]):
-        gold = json.loads(QUESTIONS.read_text("utf-8").splitlines()[number])["gold"][0]["path"]
-        files = {hit["path"] for hit in found[question["query"]]}
-        assert question["scores"]["id_context_precision_file"] == pytest.approx((gold in files) / len(files))
-        assert question["scores"]["id_context_recall_file"] == float(gold in files)
-    assert whole.scores("id_context_recall_span") == [1.0] * 5
-    assert whole.scores("non_llm_context_recall") == [1.0, 1.0, 1.0, None, 1.0]
+        [gold] = json.loads(QUESTIONS.read_text("utf-8").splitlines()[number])["gold"]
+        hits = found[question["query"]]
+        files = {hit["path"] for hit in hits}
+        assert question["scores"]["id_context_precision_file"] == pytest.approx((gold["path"] in files) / len(files))
+        assert question["scores"]["id_context_recall_file"] == float(gold["path"] in files)
+        first, last = gold.get("start_line") or 1, gold.get("end_line") or 10_000
+        is_found = any(
+            hit["path"] == gold["path"] and hit["start_line"] <= last and first <= hit["end_line"] for hit in hits
+        )
+        assert question["scores"]["id_context_recall_span"] == float(is_found)
+    # Nothing is near the last one, and its span is the fourth of its file.
+    assert whole.scores("id_context_recall_span") == [1.0, 1.0, 1.0, 1.0, 0.0]
+    assert whole.scores("non_llm_context_recall") == [1.0, 1.0, 1.0, None, 0.0]
     assert whole.result["questions"][3]["reasons"]["non_llm_context_recall"] == "the gold is a whole file"
     assert whole.scores("citations_verified") == [1.0, None, 1.0, 1.0, None]
     assert whole.scores("answered_where_found") == [1.0, 1.0, 1.0, 1.0, 0.0]
