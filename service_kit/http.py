@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
+from pydantic import SecretStr
 
 from service_kit.context import REQUEST_ID_HEADER, request_id
 from service_kit.errors import (
@@ -26,6 +27,11 @@ BACKOFF_S = 0.2
 
 # How much of a stranger's answer a message quotes.
 _QUOTED_CHARS = 300
+
+
+def bearer(key: SecretStr | None) -> dict[str, str]:
+    """The header that shows a key; none where there is no key."""
+    return {} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}
 
 
 class OutgoingClient:

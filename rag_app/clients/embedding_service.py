@@ -13,7 +13,7 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from rag_app.core.models import ModelIdentity
 from rag_app.core.settings import RagSettings
 from service_kit.errors import Overloaded, Upstream
-from service_kit.http import OutgoingClient
+from service_kit.http import OutgoingClient, bearer
 
 # A person waits for a query's vector; past this, the words alone answer (search reports it as degraded).
 QUERY_DEADLINE_S = 5.0
@@ -37,13 +37,12 @@ class TeiClient:
     def __init__(self, settings: RagSettings):
         """Nothing connects before the first call."""
         self._settings = settings
-        key = settings.embedding_api_key
         self._http = OutgoingClient(
             "the embedding service",
             settings.embedding_url,
             setting="EMBEDDING_URL",
             deadline_s=settings.embedding_timeout_s,
-            headers={"authorization": f"Bearer {key.get_secret_value()}"} if key is not None else None,
+            headers=bearer(settings.embedding_api_key),
         )
         self._info: dict[str, Any] | None = None
         self._slots = asyncio.Semaphore(BATCHES_IN_FLIGHT)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rag_app.core.settings import RagSettings
 from service_kit.errors import NotFound, Upstream
-from service_kit.http import OutgoingClient
+from service_kit.http import OutgoingClient, bearer
 
 # TEI's own default, for a server that does not tell its limit.
 DEFAULT_CLIENT_BATCH = 32
@@ -18,13 +18,12 @@ class Reranker:
     def __init__(self, settings: RagSettings):
         """Nothing connects before the first call."""
         self._batch: int | None = None
-        key = settings.rerank_api_key
         self._http = OutgoingClient(
             "the reranker",
             settings.rerank_url,
             setting="RERANK_URL",
             deadline_s=settings.rerank_timeout_s,
-            headers={"authorization": f"Bearer {key.get_secret_value()}"} if key is not None else None,
+            headers=bearer(settings.rerank_api_key),
         )
 
     async def close(self) -> None:

@@ -73,7 +73,7 @@ class CandidateSource:
         depth = max(ARM_DEPTH, DEPTH_PER_HIT * limit)
         while True:
             found = await self._store.query([Arm(vector, depth) for vector in vectors], selection)
-            arms = [without_cut_ties(arm, depth) for arm in found]
+            arms = [without_cut_ties(arm, depth, limit) for arm in found]
             kept = await self._kept([one.chunk for arm in arms for one in arm], paths)
             left = [[one for one in arm if one.chunk.id in kept] for arm in arms]
             # An arm that gave less than it was asked for has no more to give.
@@ -102,11 +102,13 @@ class CandidateSource:
         return await asyncio.to_thread(kept)
 
 
-def without_cut_ties(arm: Sequence[Found], depth: int) -> Sequence[Found]:
-    """An arm, best first, without the last of equal score where it was cut at `depth`; whole where all are equal.
+def without_cut_ties(arm: Sequence[Found], depth: int, limit: int) -> Sequence[Found]:
+    """An arm, best first, without the last of equal score where it was cut at `depth`; whole where fewer than `limit`
+    would be left.
 
     Which of equal ones come before a cut is the store's affair, and another one's after a restore.
     """
-    if len(arm) < depth or arm[0].score == arm[-1].score:
+    if len(arm) < depth:
         return arm
-    return [one for one in arm if one.score > arm[-1].score]
+    ahead = [one for one in arm if one.score > arm[-1].score]
+    return ahead if len(ahead) >= limit else arm
