@@ -120,7 +120,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class KeptRanking:
-    """Weights that searches of one repository are ranked with: those that differ from the defaults.
+    """Weights that searches of one repository are ranked with: all, or of an earlier program those off its defaults.
 
     evidence: what they were kept for, as whoever kept them tells it. kept_at: Unix seconds.
     """

@@ -45,16 +45,15 @@ def told(manifest: Manifest, repository: str, scope: Scope) -> KeptRanking | Non
 def keep(
     manifest: Manifest, repository: str, scope: Scope, weights: Mapping[str, float], evidence: Mapping[str, Any]
 ) -> None:
-    """Keep weights for a repository, in place of any before.
+    """Keep weights for a repository, in place of any before; those that are not named at the defaults of today.
 
+    All are kept: a later release's other defaults would make of a few that differ a set that nobody measured.
     NotFound where it is not in scope, ValidationFailed for an unknown name, a value out of bounds, weights that are the
     defaults, or evidence that is too long or no JSON. Conflict while the index is being restored.
     """
     manifest.repository(repository, scope)
-    default = Weights().named()
-    checked = Weights().overridden(weights).named()
-    changed = {name: value for name, value in checked.items() if value != default[name]}
-    if not changed:
+    whole = Weights().overridden(weights).named()
+    if whole == Weights().named():
         raise ValidationFailed("weights: these are the defaults, which need not be kept; DELETE goes back to them")
     try:
         length = len(json.dumps(dict(evidence), allow_nan=False))
@@ -62,7 +61,7 @@ def keep(
         raise ValidationFailed("evidence: it holds numbers that JSON has not") from exc
     if length > MAX_EVIDENCE_CHARS:
         raise ValidationFailed(f"evidence: it has {length} characters; the limit is {MAX_EVIDENCE_CHARS}")
-    manifest.rankings.keep(repository, changed, evidence)
+    manifest.rankings.keep(repository, whole, evidence)
 
 
 def forget(manifest: Manifest, repository: str, scope: Scope) -> None:

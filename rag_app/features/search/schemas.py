@@ -87,7 +87,7 @@ class BoundsOut(BaseModel):
 
 
 class RankingOut(BaseModel):
-    """The weights of searches of one repository. weights: kept ones, empty where none are; kept_at: null then."""
+    """The weights of searches of one repository. weights: all that are kept; empty, and kept_at null, if none."""
 
     weights: dict[str, float]
     defaults: dict[str, float]

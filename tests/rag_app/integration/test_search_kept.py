@@ -1,5 +1,6 @@
 """Weights that are kept for a repository: over the routes, and what they change in searches of it and of no other."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,15 +121,27 @@ async def test_the_route_tells_weights_defaults_bounds_and_evidence(served: Serv
     assert nothing["bounds"]["test_weight"] == {"lowest": 0, "highest": 1, "neutral": 1}
     assert nothing["bounds"].keys() == nothing["defaults"].keys()
     kept = (await served.http.put(served.path(served.mine), json=BODY)).json()
-    assert (kept["weights"], kept["evidence"]) == (KEPT, BODY["evidence"])
+    assert (kept["weights"], kept["evidence"]) == ({**Weights().named(), **KEPT}, BODY["evidence"])
     assert kept["kept_at"].endswith("Z")
     assert (await served.http.get(served.path(served.mine))).json() == kept
 
 
-async def test_only_what_differs_from_the_defaults_is_kept(served: Served) -> None:
-    weights = {**Weights().named(), "test_weight": 0.75}
-    answer = await served.http.put(served.path(served.mine), json={"weights": weights})
-    assert answer.json()["weights"] == {"test_weight": 0.75}
+async def test_what_was_kept_stays_what_it_was_when_a_later_release_has_other_defaults(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await served.http.put(served.path(served.mine), json=BODY)
+    asked = {"query": "x", "repositories": [served.mine], "explain": True}
+    before = (await served.http.post("/v1/search", json=asked)).json()["query"]["weights"]
+    later = dataclasses.replace(Weights(), prose_factor=3.0, per_file=7)
+    monkeypatch.setattr("rag_app.features.search.kept.Weights", lambda: later)
+    after = (await served.http.post("/v1/search", json=asked)).json()["query"]
+    assert (after["weights"], after["weights_from"]) == (before, "repository")
+
+
+async def test_what_an_earlier_release_kept_which_told_differences_only_still_ranks(served: Served) -> None:
+    served.index.manifest.rankings.keep(served.mine, KEPT, {})
+    assert await served.first(served.mine) == ("tests/test_pool.py", "repository")
+    assert (await served.http.get(served.path(served.mine))).json()["weights"] == KEPT
 
 
 @pytest.mark.parametrize(
@@ -149,7 +162,7 @@ async def test_what_cannot_be_kept_is_refused_and_what_was_kept_stays(
     answer = await served.http.put(served.path(served.mine), json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "validation")
     assert says in answer.json()["error"]["message"]
-    assert (await served.http.get(served.path(served.mine))).json()["weights"] == KEPT
+    assert (await served.http.get(served.path(served.mine))).json()["weights"] == {**Weights().named(), **KEPT}
 
 
 async def test_a_repository_that_is_not_yours_is_not_found_like_an_unknown_one(served: Served) -> None:
