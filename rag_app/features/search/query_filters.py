@@ -4,13 +4,16 @@ import re
 
 from rag_app.core.models import Filters
 from rag_app.features.search.query_names import dotted
-from rag_app.features.search.query_paths import cleaned
+from rag_app.features.search.query_paths import cleaned, without_lines
 
 # A filter, or a part in quotes, between blanks. Nothing gives way to another try, so that a text is read once.
 _TOKEN = re.compile(
     r'(?<!\S)(?:(?P<key>lang|language|path|file|repo|symbol):(?P<value>"[^"]*+"|[^\s"]++)|"(?P<quoted>[^"]*+)")'
     r"(?!\S)[ \t]*+"
 )
+
+# How texts name the form of a place, "file:line" and "path:line:column": words, and no filter for a file called "line".
+_PLACE = re.compile(r"lines?(?:[:_-]?(?:no|nr|numbers?|col|columns?|text))*")
 
 # What the index calls a language by another name that people write. A name that it has itself is not listed.
 _LANGUAGES: dict[str, tuple[str, ...]] = {
@@ -51,7 +54,8 @@ def split_filters(text: str) -> tuple[str, Filters]:
 
     The keys are lang (language), path (file), repo and symbol, lower-case, with a value right behind the colon, in
     quotes where it holds blanks. In quotes altogether a filter is words, and the quotes fall away, as they do around
-    a whole query. Anything else is left as it is: http://x, std::x, foo:bar, "lang:" with nothing behind it.
+    a whole query. Lines behind a path are left out of it. Anything else is left as it is: http://x, std::x, foo:bar,
+    file:line, "lang:" with nothing behind it.
     """
     found: dict[str, list[str]] = {"lang": [], "path": [], "repo": [], "symbol": []}
 
@@ -92,7 +96,8 @@ def words_of(filters: Filters) -> str:
 
 def _value(key: str, written: str) -> str:
     """The value of a filter as the index knows it; "" where it is none."""
-    value = written.strip('"') if written.startswith('"') else written.rstrip(",;" if key == "path" else ",;.?!")
+    is_quoted = written.startswith('"')
+    value = written.strip('"') if is_quoted else written.rstrip(",;:" if key == "path" else ",;.?!")
     value = value.strip()
     if key == "lang":
         return value.lower()
@@ -100,5 +105,6 @@ def _value(key: str, written: str) -> str:
         return "" if value.startswith(":") else dotted(value)
     if key == "path":
         # file:///home/x is an address.
-        return "" if value.startswith(("//", ":")) else cleaned(value)
+        is_none = value.startswith(("//", ":")) or (not is_quoted and _PLACE.fullmatch(value.rstrip(".?!")))
+        return "" if is_none else cleaned(without_lines(value))
     return "" if value.startswith((":", "//")) else value

@@ -18,8 +18,9 @@ _NAMED = (
 
 # A run of what paths are written with; what it is, is decided by looking at the whole of it.
 _RUN = re.compile(
-    r"(?<![\w/\\.@~$-])(?:[A-Za-z]:[\\/])?+[\w@$+~.\-/\\\[\]{}*]++(?:\#L\d++(?:-L?\d++)?|:\d++(?::\d++)?)?+"
+    r"(?<![\w/\\.@~$-])(?:[A-Za-z]:[\\/])?+[\w@$+~.\-/\\\[\]{}*]++(?:\#L\d++(?:-L?\d++)?|:\d++(?:[:-]\d++)?)?+"
 )
+_LINES = re.compile(r"(?:#L\d+(?:-L?\d+)?|:\d+(?:[:-]\d+)?)$")
 
 _FILE = re.compile(rf"(?:[\w@$+~.\-\[\]]*[\w\]]\.(?:{_SUFFIX})|(?:{_NAMED}))", re.ASCII)
 _NAMES = re.compile(_NAMED)
@@ -56,6 +57,11 @@ def cleaned(path: str) -> str:
     return re.sub(r"^(?:\.{0,2}/+)+", "", path)
 
 
+def without_lines(path: str) -> str:
+    """A path without the lines behind it: "app.py:12", "app.py:12:5", "app.py:12-30" and "app.py#L12" are app.py."""
+    return _LINES.sub("", path)
+
+
 def one_path(text: str) -> str:
     """The path, as paths are kept, where a text is one and nothing else; else ""."""
     text = text.strip("`")
@@ -86,7 +92,7 @@ _MAX_PATHS = 32
 
 def _path(run: str, *, is_alone: bool) -> str:
     """What a run of characters says as a path, "" where it says none. is_alone: there is nothing beside it."""
-    written = re.sub(r"(?:#L\d+(?:-L?\d+)?|:\d+(?::\d+)?)$", "", run)
+    written = without_lines(run)
     path = cleaned(written)
     *folders, name = path.rstrip("/").split("/")
     if not name or not all(_SEGMENT.fullmatch(part) for part in [*folders, name]) or path.lower() in _NO_FILES:

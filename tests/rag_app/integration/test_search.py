@@ -202,6 +202,7 @@ class TestModes:
             ("path:docs path:src/http lock", Filters(), {"docs/pool.md", "src/http/server.py"}),
             ('path:"**/test_*.py" lock', Filters(), {"tests/test_pool.py"}),
             ("path:**/*pool* lang:python lock", Filters(), {"src/pool.py", "tests/test_pool.py"}),
+            ("lock file:src/pool.py:12", Filters(), {"src/pool.py"}),
             ("symbol:Pool::open lock", Filters(), {"src/pool.py"}),
             ("symbol:HTTPServer", Filters(), {"src/http/server.py"}),
             ("lang:cobol lock", Filters(), set()),
@@ -225,6 +226,14 @@ class TestModes:
     ) -> None:
         result = await find(index, text, filters=asked)
         assert {hit.chunk.span.path for hit in result.hits} == expected
+
+    async def test_a_place_in_prose_lifts_its_file_and_takes_no_other_away(self, index: SmallIndex) -> None:
+        plain = await find(index, "what is in http/server.py about the lock", limit=10)
+        result = await find(index, "what is in http/server.py:3 about the lock", limit=10)
+        assert set(places(result)) == set(places(plain))
+        lifted = {hit.chunk.span.path for hit in result.hits if "path_boost" in hit.scores}
+        assert lifted == {"src/http/server.py"}
+        assert (await find(index, "where is the file:line of a lock parsed")).hits
 
     async def test_two_globs_that_take_too_many_paths_to_name_are_still_exact(
         self, index: SmallIndex, monkeypatch: pytest.MonkeyPatch
