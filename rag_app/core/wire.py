@@ -32,7 +32,9 @@ class Narrowed(BaseModel):
     ref: str | None = Field(
         None, max_length=250, description="Branch, tag or commit; each repository's default where left out."
     )
-    languages: list[Word] = Field(default_factory=list, max_length=50, description="Such as python or markdown.")
+    languages: list[Word] = Field(
+        default_factory=list, max_length=50, description="Such as python, c++ or md; an unknown one is refused."
+    )
     paths: list[Path] = Field(
         default_factory=list, max_length=50, description="Folders, files or globs; any may match."
     )

@@ -9,6 +9,7 @@ from rag_app.core.models import Filters, Scope, SearchQuery
 from rag_app.core.settings import RagSettings
 from rag_app.db.filters import Selection
 from rag_app.db.records import RefState
+from rag_app.features.search.languages import as_indexed
 from service_kit.errors import NotFound, ValidationFailed
 
 _GLOB = re.compile(r"[*?\[]")
@@ -54,12 +55,13 @@ def named_scope(scope: Scope, ids: Mapping[str, str], wanted: Sequence[str]) -> 
 def joined(asked: Filters, typed: Filters) -> Filters | None:
     """The filters of a request and those that stand in its query, so that both hold; None where nothing can be both.
 
-    `paths` are both lists: what holds of them is told by `within`. ValidationFailed for too many in the query.
+    `paths` are both lists: what holds of them is told by `within`. ValidationFailed for too many in the query, and for
+    a language that is none.
     """
-    for key, values in (("lang", typed.languages), ("path", typed.paths), ("symbol", typed.symbols)):
+    for key, values in (("path", typed.paths), ("symbol", typed.symbols)):
         if len(values) > MAX_TYPED:
             raise ValidationFailed(f"the query has {len(values)} different {key}: filters; the limit is {MAX_TYPED}")
-    languages = _common_languages(asked.languages, typed.languages)
+    languages = _common_languages(as_indexed(asked.languages), as_indexed(typed.languages))
     symbols = _common_symbols(asked.symbols, typed.symbols)
     if languages is None or symbols is None:
         return None
@@ -69,8 +71,7 @@ def joined(asked: Filters, typed: Filters) -> Filters | None:
 def _common_languages(asked: Sequence[str], typed: Sequence[str]) -> tuple[str, ...] | None:
     if not asked or not typed:
         return tuple(asked or typed)
-    wanted = {language.lower() for language in asked}
-    return tuple(language for language in typed if language in wanted) or None
+    return tuple(language for language in typed if language in asked) or None
 
 
 def _common_symbols(asked: Sequence[str], typed: Sequence[str]) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 import re
 
 from rag_app.core.models import Filters
+from rag_app.features.search.languages import ALIASES
 from rag_app.features.search.query_names import dotted
 from rag_app.features.search.query_paths import cleaned, without_lines
 
@@ -14,39 +15,6 @@ _TOKEN = re.compile(
 
 # How texts name the form of a place, "file:line" and "path:line:column": words, and no filter for a file called "line".
 _PLACE = re.compile(r"lines?(?:[:_-]?(?:no|nr|numbers?|col|columns?|text))*")
-
-# What the index calls a language by another name that people write. A name that it has itself is not listed.
-_LANGUAGES: dict[str, tuple[str, ...]] = {
-    alias: tuple(languages.split())
-    for languages, aliases in {
-        "bash": "sh shell zsh",
-        "cpp": "c++ cc cxx hpp",
-        "csharp": "c# cs dotnet",
-        "dockerfile": "docker",
-        "elixir": "ex",
-        "erlang": "erl",
-        "go": "golang",
-        "haskell": "hs",
-        "html": "htm vue svelte jinja",
-        "javascript": "js jsx mjs node nodejs",
-        "julia": "jl",
-        "kotlin": "kt",
-        "latex": "tex",
-        "make": "makefile",
-        "markdown": "md",
-        "perl": "pl",
-        "powershell": "ps1",
-        "protobuf": "proto",
-        "python": "py python3",
-        "ruby": "rb",
-        "rust": "rs",
-        "terraform": "tf hcl",
-        # The index tells .ts from .tsx; who writes in it does not.
-        "typescript tsx": "ts typescript",
-        "yaml": "yml",
-    }.items()
-    for alias in aliases.split()
-}
 
 
 def split_filters(text: str) -> tuple[str, Filters]:
@@ -73,7 +41,7 @@ def split_filters(text: str) -> tuple[str, Filters]:
         text = _TOKEN.sub(taken, text)
     if text[:1] == text[-1:] == '"' and text.count('"') == 2 and text[1:-1].strip():
         text = text[1:-1]
-    languages = (name for value in found["lang"] for name in _LANGUAGES.get(value, (value,)))
+    languages = (name for value in found["lang"] for name in ALIASES.get(value, (value,)))
     filters = Filters(
         tuple(dict.fromkeys(languages)),
         tuple(dict.fromkeys(found["path"])),

@@ -205,7 +205,8 @@ class TestModes:
             ("lock file:src/pool.py:12", Filters(), {"src/pool.py"}),
             ("symbol:Pool::open lock", Filters(), {"src/pool.py"}),
             ("symbol:HTTPServer", Filters(), {"src/http/server.py"}),
-            ("lang:cobol lock", Filters(), set()),
+            ("lang:go lock", Filters(), set()),
+            ("lock", Filters(languages=("md",)), {"docs/pool.md"}),
             ("path:*.go lock", Filters(), set()),
             # Both the request's filters and the query's.
             ("lang:python lock", Filters(languages=("Markdown", "Python"), paths=("tests",)), {"tests/test_pool.py"}),
@@ -259,6 +260,14 @@ class TestModes:
             await find(index, "path:[z-a]* lock")
         with pytest.raises(ValidationFailed, match="51 different path: filters"):
             await find(index, " ".join(f"path:f{n}" for n in range(51)))
+
+    async def test_a_language_that_is_none_is_refused_in_words_by_the_request_and_in_the_query(
+        self, index: SmallIndex
+    ) -> None:
+        for text, filters in (("lock lang:klingon", Filters()), ("lock", Filters(languages=("Klingon",)))):
+            with pytest.raises(ValidationFailed, match=r"(?i)no language is called 'klingon'; there are bash, c, "):
+                await find(index, text, filters=filters)
+        assert (await find(index, '"lang:klingon" lock')).hits
 
     async def test_a_ref_that_nobody_has_is_not_found(self, index: SmallIndex) -> None:
         with pytest.raises(NotFound, match="'nope'"):

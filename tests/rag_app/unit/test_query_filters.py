@@ -3,6 +3,8 @@
 import pytest
 
 from rag_app.core.models import Filters
+from rag_app.features.indexing.chunking import languages
+from rag_app.features.search.languages import ALIASES, LANGUAGES
 from rag_app.features.search.query import MAX_TYPED, PathFilter, joined, named_scope, path_filter, within
 from rag_app.features.search.understanding import QueryKind, understood
 from service_kit.errors import NotFound, ValidationFailed
@@ -118,7 +120,11 @@ def test_a_query_of_filters_alone_searches_for_what_they_say(
     ("asked", "typed", "both"),
     [
         (Filters(), Filters(), Filters()),
-        (Filters(languages=("Go",)), Filters(), Filters(languages=("Go",))),
+        (Filters(languages=("Go",)), Filters(), Filters(languages=("go",))),
+        (Filters(languages=("C++", "js", "cpp")), Filters(), Filters(languages=("cpp", "javascript"))),
+        (Filters(languages=("ts",)), Filters(), Filters(languages=("typescript", "tsx"))),
+        (Filters(languages=("TypeScript",)), Filters(), Filters(languages=("typescript",))),
+        (Filters(languages=("ts",)), Filters(languages=("tsx",)), Filters(languages=("tsx",))),
         (Filters(), Filters(languages=("go",)), Filters(languages=("go",))),
         (Filters(languages=("Go", "C")), Filters(languages=("go", "rust")), Filters(languages=("go",))),
         (Filters(languages=("c",)), Filters(languages=("go",)), None),
@@ -135,7 +141,20 @@ def test_filters_of_the_request_and_of_its_query_both_hold(
     assert joined(asked, typed) == both
 
 
-@pytest.mark.parametrize(("key", "field"), [("lang", "languages"), ("path", "paths"), ("symbol", "symbols")])
+def test_a_language_that_no_file_is_in_is_refused_with_those_that_there_are() -> None:
+    for asked, typed in ((("pyhton",), ()), ((), ("pyhton",))):
+        with pytest.raises(ValidationFailed, match=r"no language is called 'pyhton'; there are .* python, ") as refused:
+            joined(Filters(languages=asked), Filters(languages=typed))
+        assert '"lang:pyhton" in double quotes is words' in refused.value.message
+
+
+def test_the_languages_that_a_search_knows_are_those_that_files_are_indexed_in() -> None:
+    by_file = [languages._BY_SUFFIX, languages._BY_NAME, languages._BY_INTERPRETER]
+    assert {name for names in by_file for name in names.values()} | {languages.language_of("x")} == LANGUAGES
+    assert all(set(of) <= LANGUAGES for of in ALIASES.values())
+
+
+@pytest.mark.parametrize(("key", "field"), [("path", "paths"), ("symbol", "symbols")])
 def test_more_filters_than_a_request_may_list_are_refused(key: str, field: str) -> None:
     many = tuple(f"x{n}" for n in range(MAX_TYPED + 1))
     assert joined(Filters(), Filters(**{field: many[:-1]})) is not None
