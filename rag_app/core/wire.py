@@ -38,7 +38,11 @@ class Narrowed(BaseModel):
     paths: list[Path] = Field(
         default_factory=list, max_length=50, description="Folders, files or globs; any may match."
     )
-    symbols: list[Name] = Field(default_factory=list, max_length=50, description="Names or qualified names, any case.")
+    symbols: list[Name] = Field(
+        default_factory=list,
+        max_length=50,
+        description="Names or qualified names, as `Pool.close` or `Pool::close`, any case.",
+    )
     mode: SearchMode = Field("hybrid", description="hybrid, dense (meaning), sparse (words) or symbol (names).")
     limit: int = Field(10, description="Hits wanted.")
 

@@ -10,6 +10,7 @@ from rag_app.core.settings import RagSettings
 from rag_app.db.filters import Selection
 from rag_app.db.records import RefState
 from rag_app.features.search.languages import as_indexed
+from rag_app.features.search.query_names import dotted
 from service_kit.errors import NotFound, ValidationFailed
 
 _GLOB = re.compile(r"[*?\[]")
@@ -62,7 +63,7 @@ def joined(asked: Filters, typed: Filters) -> Filters | None:
         if len(values) > MAX_TYPED:
             raise ValidationFailed(f"the query has {len(values)} different {key}: filters; the limit is {MAX_TYPED}")
     languages = _common_languages(as_indexed(asked.languages), as_indexed(typed.languages))
-    symbols = _common_symbols(asked.symbols, typed.symbols)
+    symbols = _common_symbols(_names(asked.symbols), typed.symbols)
     if languages is None or symbols is None:
         return None
     return Filters(languages, asked.paths + typed.paths, symbols, typed.repositories)
@@ -74,13 +75,18 @@ def _common_languages(asked: Sequence[str], typed: Sequence[str]) -> tuple[str, 
     return tuple(language for language in typed if language in asked) or None
 
 
+def _names(asked: Sequence[str]) -> tuple[str, ...]:
+    """Each as a typed one is read, "Pool::close" as "pool.close", and as it is: the index may call it "save!"."""
+    return tuple(dict.fromkeys(one for name in asked for one in (dotted(name) or name.lower(), name.lower())))
+
+
 def _common_symbols(asked: Sequence[str], typed: Sequence[str]) -> tuple[str, ...] | None:
     """Of two names that one chunk has, one is the end of the other: "close" and "pool.close" are both the longer."""
     if not asked or not typed:
         return tuple(asked or typed)
     both = [
         max(one, other, key=len)
-        for one in (name.lower() for name in asked)
+        for one in asked
         for other in typed
         if one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
     ]

@@ -169,6 +169,7 @@ class TestModes:
             (Filters(paths=("*.md", "src/http")), {"docs/pool.md", "src/http/server.py"}),
             (Filters(paths=("*.go",)), set()),
             (Filters(symbols=("Pool.open",)), {"src/pool.py"}),
+            (Filters(symbols=("Pool::open()",)), {"src/pool.py"}),
             (Filters(languages=("python",), paths=("docs/",)), set()),
         ],
         ids=str,

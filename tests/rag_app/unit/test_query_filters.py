@@ -128,6 +128,12 @@ def test_a_query_of_filters_alone_searches_for_what_they_say(
         (Filters(), Filters(languages=("go",)), Filters(languages=("go",))),
         (Filters(languages=("Go", "C")), Filters(languages=("go", "rust")), Filters(languages=("go",))),
         (Filters(languages=("c",)), Filters(languages=("go",)), None),
+        # As a typed one is read, and as it is: in some languages a sign is part of the name that the index keeps.
+        (Filters(symbols=("Pool::close",)), Filters(), Filters(symbols=("pool.close", "pool::close"))),
+        (Filters(symbols=("Pool#close()",)), Filters(symbols=("close",)), Filters(symbols=("pool.close",))),
+        (Filters(symbols=("save!", "$scope")), Filters(), Filters(symbols=("save", "save!", "scope", "$scope"))),
+        (Filters(symbols=("save!",)), Filters(symbols=("save",)), Filters(symbols=("save",))),
+        (Filters(symbols=("operator+", "")), Filters(), Filters(symbols=("operator+", ""))),
         (Filters(symbols=("Close",)), Filters(symbols=("pool.close",)), Filters(symbols=("pool.close",))),
         (Filters(symbols=("Pool.close", "x")), Filters(symbols=("close",)), Filters(symbols=("pool.close",))),
         (Filters(symbols=("close",)), Filters(symbols=("disclose",)), None),
