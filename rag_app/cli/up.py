@@ -36,6 +36,7 @@ from rag_app.cli.repositories import register, source_of
 from rag_app.cli.search import repository_names
 from rag_app.cli.stack import Plan, StackSettings, make_plan
 from rag_app.core.settings import RagSettings
+from service_kit.http import bearer
 
 DEFAULT_QUESTION = "Where does the program start?"
 SHOWN_HITS = 3
@@ -199,11 +200,10 @@ def measure_rate(embedding_url: str, key: SecretStr | None = None) -> float | No
     # Each a text of its own that was never sent before: the service computes equal texts once, and keeps recent ones.
     lines = "\n".join(f"    result_{line} = self.compute(value, index={line})" for line in range(24))
     texts = [f"# {uuid.uuid4()}\n{lines}" for _ in range(32)]
-    headers = {} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}
     started = time.monotonic()
     try:
         answer = httpx.post(
-            f"{embedding_url}/embed", json={"inputs": texts}, headers=headers, timeout=60, trust_env=False
+            f"{embedding_url}/embed", json={"inputs": texts}, headers=bearer(key), timeout=60, trust_env=False
         )
     except httpx.HTTPError:
         return None
