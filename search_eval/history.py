@@ -6,7 +6,7 @@ parent, with the lines that were changed. In the first the change itself is in t
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from search_eval.git_log import Commit, Git, commits, hunks, tree
@@ -53,11 +53,21 @@ class History:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def history(git: Git, tip: str = "HEAD", *, at: str = "head", limit: int = 0, most_commits: int = 5_000) -> History:
+def history(
+    git: Git,
+    tip: str = "HEAD",
+    *,
+    at: str = "head",
+    limit: int = 0,
+    most_commits: int = 5_000,
+    among: Collection[str] | None = None,
+) -> History:
     """The golden set of a repository, out of its newest commits.
 
     git: runs git in the folder that is indexed. tip: the commit that is indexed. at: "head" or "parent", as above.
-    limit: questions at most, 0 for all. Fails as `git` does, and with ValueError where `at` is another word.
+    limit: questions at most, 0 for all. among: ids of the commits that may ask, None for all: which of two that say the
+    same asks depends on the form, since one may be gone at head. Fails as `git` does, and with ValueError where `at` is
+    another word.
     """
     if at not in ("head", "parent"):
         raise ValueError(f"at is {at!r}; it is 'head' or 'parent'")
@@ -76,6 +86,8 @@ def history(git: Git, tip: str = "HEAD", *, at: str = "head", limit: int = 0, mo
             paths = [now for path in paths if (now := fates.after(commit, path))]
             reason = "" if paths else "gone since"
         fates.before(commit)
+        if among is not None and commit.id not in among:
+            continue
         if not reason and text in seen:
             reason = "said twice"
         if not reason and limit and len(found) >= limit:
@@ -141,9 +153,16 @@ class Fates:
 
 
 def split(asked: Sequence[Asked], older_share: float = OLDER_SHARE) -> tuple[list[Asked], list[Asked]]:
-    """(the older part, the newer part), each oldest first: what is learned is judged by what came after it."""
+    """(the older part, the newer part), each oldest first: what is learned is judged by what came after it.
+
+    Commits of one second, as a rebase makes them, stand on one side: where the cut falls among them, on the side that
+    moves it less. So the time of the first newer one tells both parts apart.
+    """
     by_time = sorted(asked, key=lambda one: (one.time, one.commit))
-    cut = int(len(by_time) * older_share)
+    wanted = int(len(by_time) * older_share)
+    times = [one.time for one in by_time]
+    cuts = [n for n in range(len(times) + 1) if n in (0, len(times)) or times[n - 1] < times[n]]
+    cut = min(cuts, key=lambda n: abs(n - wanted))
     return by_time[:cut], by_time[cut:]
 
 

@@ -1,6 +1,7 @@
 """What `code-assistant eval` does: ways to rank side by side on one set of questions."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,20 @@ def own_questions(path: Path) -> list[Question]:
     return questions
 
 
-def from_history(repository: dict[str, Any], history: Path | None, limit: int, *, at: str = "head") -> History:
-    """The newest questions out of a repository's past. Fails, in words, where there is none."""
+def from_history(
+    repository: dict[str, Any],
+    history: Path | None,
+    limit: int,
+    *,
+    at: str = "head",
+    among: Collection[str] | None = None,
+) -> History:
+    """The newest questions out of a repository's past; among: ids of the commits that may ask, None for all.
+
+    Fails, in words, where there is none.
+    """
     past = past_of(repository, history)
-    found = golden_history(past.git, past.tip, at=at, limit=limit)
+    found = golden_history(past.git, past.tip, at=at, limit=limit, among=among)
     if not found.asked:
         left = ", ".join(f"{count} {reason}" for reason, count in sorted(found.left_out.items())) or "no commit at all"
         raise Failure(f"no commit of {past.folder} makes a question ({left})", exit_code=NO_QUESTION)

@@ -16,7 +16,7 @@ from rag_app.cli.past import indexed_repository, past_of
 from rag_app.cli.progress import duration
 from rag_app.core.version import PROGRAM_VERSION
 from search_eval.coordinates import Bounds, Found, coordinate_search
-from search_eval.history import OLDER_SHARE, Asked, History, split
+from search_eval.history import Asked, History, split
 from search_eval.statistics import paired_interval, permutation_p
 
 # The exit code of a history that cannot tell.
@@ -157,7 +157,7 @@ def _at_parents(
 ) -> tuple[dict[str, list[Values]], int]:
     """The metrics of the newer questions, each asked of the tree before its commit, and how many searches that took."""
     commits = {one.commit for one in newer}
-    asked = [one for one in from_history(repository, wanted.history, 0, at="parent").asked if one.commit in commits]
+    asked = from_history(repository, wanted.history, 0, at="parent", among=commits).asked
     say(f"better by the index as it is; now asking each of {len(asked)} trees, some seconds a tree")
     ways = {name: ("hybrid", weights) for name, weights in rivals.items()}
     try:
@@ -210,7 +210,8 @@ def shown(report: dict[str, Any]) -> str:
     """The report for a reader."""
     lines = []
     for one in report["judged"]:
-        newer = f"the {report['judged_by']} newer questions ({1 - OLDER_SHARE:.0%})"
+        share = report["judged_by"] / (report["judged_by"] + report["tuned_on"])
+        newer = f"the {report['judged_by']} newer questions ({share:.0%})"
         lines.append(
             f"{printable(report['repository'])}: {newer}, files, {one['at']}\n{table(one['figures'])}"
             f"gain in NDCG@10 {one['gain']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}], p {one['p']:.3g}\n\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from search_eval.git_log import Git
-from search_eval.golden import Gold
-from search_eval.history import History, history, split
+from search_eval.golden import Gold, Question
+from search_eval.history import Asked, History, history, split
 from search_eval.source_paths import is_source, tells_history
 
 CODE = "def one():\n    return 1\n\n\ndef two():\n    return 2\n\n\ndef three():\n    return 3\n"
@@ -169,6 +169,39 @@ def test_the_older_part_is_to_tune_on_and_nothing_of_it_is_newer_than_what_judge
     older, newer = split(repo.asked().asked)
     assert (len(older), len(newer)) == (7, 3)
     assert max(one.time for one in older) < min(one.time for one in newer)
+
+
+def asked_at(*times: int) -> list[Asked]:
+    question = Question("q", "where", (Gold("src/cart.py"),))
+    return [Asked(question, f"c{number:03}", "p", time) for number, time in enumerate(times)]
+
+
+@pytest.mark.parametrize(
+    ("times", "sizes"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], (7, 3)),
+        ([1, 2, 3, 4, 5, 6, 7, 7, 9, 10], (6, 4)),  # the second of the cut goes whole to the nearer side
+        ([1, 2, 3, 4, 5, 5, 5, 5, 9, 10], (8, 2)),
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 10], (9, 1)),
+        ([1] * 10, (10, 0)),
+    ],
+)
+def test_commits_of_one_second_stand_on_one_side_so_that_the_time_of_the_cut_tells_them_apart(
+    times: list[int], sizes: tuple[int, int]
+) -> None:
+    asked = asked_at(*times)
+    older, newer = split(list(reversed(asked)))
+    assert (len(older), len(newer)) == sizes
+    since = newer[0].time if newer else max(times) + 1
+    assert [one for one in asked if one.time >= since] == newer
+
+
+def test_only_the_commits_that_are_wanted_ask_whatever_others_say(repo: Repo) -> None:
+    older = repo.commit("Round totals once only", {"src/cart.py": CODE + "# x\n"})
+    newer = repo.commit("Round totals once only (#3)", {"src/cart.py": CODE + "# y\n"})
+    assert [one.commit for one in repo.asked(at="parent").asked] == [newer]
+    found = history(repo.git, at="parent", among={older})
+    assert ([one.commit for one in found.asked], found.left_out) == ([older], {})
 
 
 def test_names_with_blanks_and_umlauts_pass(repo: Repo) -> None:

@@ -19,6 +19,7 @@ from rag_app.cli.measuring import FIGURES
 from rag_app.core.settings import RagSettings
 from rag_app.db.chunks import ChunkStore
 from rag_app.main import create_app
+from search_eval.history import Asked
 from tests.support.cli import Cli
 from tests.support.fake_rag import FakeRag, repository
 from tests.support.fake_tei import DIM, FakeTei
@@ -189,6 +190,31 @@ def test_a_gain_that_only_the_changes_themselves_give_is_not_kept(
     by_index, at_parents = json.loads(tuned.out)["judged"]
     assert (by_index["reason"], at_parents["reason"]) == ("", "the gain on the newer questions is not significant")
     assert (tuned.code, served.ranking(mine)["weights"]) == (1, {})
+
+
+def test_at_the_parents_all_newer_questions_are_asked_though_one_was_said_again_of_a_file_that_is_gone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steps() -> Iterator[Step]:
+        made = list(_steps(TOPICS, 134))
+        yield from made
+        yield "A place for what goes", {"src/gone.py": _source("zeppelin", 0)}
+        yield made[-1][0], {"src/gone.py": _source("zeppelin", 1)}
+        yield "Take away what goes", {"src/gone.py": None}
+
+    asked: list[Asked] = []
+    alike = {name: 0.5 for prefix in ("", "span_") for name in (f"{prefix}{figure}" for figure in FIGURES)}
+
+    def at_parents(rag: Any, repository: Any, past: Any, wanted: list[Asked], ways: Any) -> Any:
+        asked.extend(wanted)
+        return {name: [alike] * len(wanted) for name in ways}, 0
+
+    monkeypatch.setattr("rag_app.cli.tune_work.at_parents", at_parents)
+    served.index("mine", steps())
+    tuned = served.cli("tune", "--repo", "mine", *BUDGET)
+    assert (len(asked), len({one.commit for one in asked})) == (41, 41)
+    assert "mine: the 41 newer questions (31%), files, at the parent" in tuned.out
+    assert "now asking each of 41 trees" in tuned.err
 
 
 def test_too_little_history_is_said_with_an_exit_code_of_its_own(served: Served) -> None:
