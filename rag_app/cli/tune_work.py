@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def tuned(rag: Server, wanted: Wanted) -> dict[str, Any]:
     defaults: dict[str, float] = ranking["defaults"]
     tuning = Asker(rag, repository["id"], [one.question for one in older])
     say(f"{len(older)} older questions to tune on, {len(newer)} newer ones to judge by")
-    best = _search(tuning, defaults, ranking["bounds"], wanted)
+    best = _search(tuning, defaults, movable(ranking["bounds"], ranking["idle"]), wanted)
     rivals = {"default": defaults, "tuned": best.weights}
     if ranking["weights"]:
         rivals["kept"] = {**defaults, **ranking["weights"]}
@@ -106,9 +106,7 @@ def _parts(found: History, name: str) -> tuple[list[Asked], list[Asked]]:
     return older, newer
 
 
-def _search(
-    tuning: Asker, defaults: Mapping[str, float], bounds: Mapping[str, Mapping[str, float]], wanted: Wanted
-) -> Found:
+def _search(tuning: Asker, defaults: Mapping[str, float], bounds: Mapping[str, Bounds], wanted: Wanted) -> Found:
     probed = tuning.ndcg(defaults, range(min(PROBES, len(tuning.questions))))
     search_s = max(tuning.took_s, 1e-6) / len(probed)
     budget = min(wanted.budget, int(wanted.minutes * 60 / search_s))
@@ -116,13 +114,16 @@ def _search(
         f"at most {budget:,} searches of {search_s * 1000:.0f} ms, {duration(budget * search_s)}; "
         "Ctrl-C ends it and changes nothing"
     )
-    return coordinate_search(defaults, movable(bounds), len(tuning.questions), tuning.ndcg, budget, _tell)
+    return coordinate_search(defaults, bounds, len(tuning.questions), tuning.ndcg, budget, _tell)
 
 
-def movable(bounds: Mapping[str, Mapping[str, float]]) -> dict[str, Bounds]:
-    """Between what each weight that is tuned may lie. bounds: of all, as the server tells them."""
+def movable(bounds: Mapping[str, Mapping[str, float]], idle: Collection[str] = ()) -> dict[str, Bounds]:
+    """Between what each weight that is tuned may lie. bounds: of all, and idle: those that do nothing, as the server
+    tells them."""
     return {
-        name: Bounds(one["lowest"], one["highest"]) for name, one in bounds.items() if not NOT_TUNED.fullmatch(name)
+        name: Bounds(one["lowest"], one["highest"])
+        for name, one in bounds.items()
+        if name not in idle and not NOT_TUNED.fullmatch(name)
     }
 
 

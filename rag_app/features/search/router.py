@@ -19,6 +19,9 @@ def search_router(service: SearchService, scope: Callable[[], Scope], settings: 
     """The route. scope: the repositories that the caller may see."""
     router = APIRouter(tags=["search"])
 
+    def told(kept: KeptRanking | None) -> RankingOut:
+        return RankingOut.of(kept, Weights().named(), bounds(), service.idle_weights())
+
     @router.post("/v1/search", summary="Find code by meaning, words and names", response_model_exclude_none=True)
     async def search(body: SearchRequest) -> SearchResponse:
         query = body.search_query(checked_text("query", body.query, settings.max_query_chars))
@@ -28,18 +31,14 @@ def search_router(service: SearchService, scope: Callable[[], Scope], settings: 
 
     @router.get("/v1/repositories/{identifier}/ranking", summary="A repository's weights, all defaults and bounds")
     async def ranking(identifier: str) -> RankingOut:
-        return _told(await service.kept_ranking(identifier, scope()))
+        return told(await service.kept_ranking(identifier, scope()))
 
     @router.put("/v1/repositories/{identifier}/ranking", summary="Keep weights for searches of this repository")
     async def keep(identifier: str, body: KeepRequest) -> RankingOut:
-        return _told(await service.keep_ranking(identifier, scope(), body.weights, body.evidence))
+        return told(await service.keep_ranking(identifier, scope(), body.weights, body.evidence))
 
     @router.delete("/v1/repositories/{identifier}/ranking", status_code=204, summary="Go back to the defaults")
     async def forget(identifier: str) -> None:
         await service.forget_ranking(identifier, scope())
 
     return router
-
-
-def _told(kept: KeptRanking | None) -> RankingOut:
-    return RankingOut.of(kept, Weights().named(), bounds())

@@ -1,6 +1,6 @@
 """The wire shapes of search."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -87,11 +87,15 @@ class BoundsOut(BaseModel):
 
 
 class RankingOut(BaseModel):
-    """The weights of searches of one repository. weights: all that are kept; empty, and kept_at null, if none."""
+    """The weights of searches of one repository. weights: all that are kept; empty, and kept_at null, if none.
+
+    idle: weights that do nothing here, since what they weigh (a reranker) is not configured.
+    """
 
     weights: dict[str, float]
     defaults: dict[str, float]
     bounds: dict[str, BoundsOut]
+    idle: list[str]
     evidence: dict[str, JsonValue]
     kept_at: str | None
 
@@ -101,12 +105,14 @@ class RankingOut(BaseModel):
         kept: KeptRanking | None,
         defaults: Mapping[str, float],
         bounds: Mapping[str, tuple[float, float, float]],
+        idle: Sequence[str],
     ) -> "RankingOut":
         """The wire shape. bounds: (lowest, highest, neutral) by name."""
         moment = None if kept is None else datetime.fromtimestamp(kept.kept_at, UTC).isoformat(timespec="milliseconds")
         return cls(
             weights={} if kept is None else dict(kept.weights),
             defaults=dict(defaults),
+            idle=list(idle),
             bounds={name: BoundsOut(lowest=b[0], highest=b[1], neutral=b[2]) for name, b in bounds.items()},
             evidence={} if kept is None else dict(kept.evidence),
             kept_at=None if moment is None else moment.replace("+00:00", "Z"),

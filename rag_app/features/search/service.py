@@ -61,6 +61,10 @@ class SearchService:
             self._store, self._manifest, self._embedder, self._settings, query, scope, self._metrics, self._reranker
         )
 
+    def idle_weights(self) -> tuple[str, ...]:
+        """The weights that do nothing here, since what they weigh is not configured."""
+        return ("rerank_share",) if self._reranker is None else ()
+
     async def kept_ranking(self, repository: str, scope: Scope) -> KeptRanking | None:
         """The weights that are kept for a repository, or None. NotFound where it is not in scope."""
         return await asyncio.to_thread(kept.told, self._manifest, repository, scope)

@@ -11,6 +11,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 
 from rag_app.clients.embedding import ServiceEmbedder
+from rag_app.clients.reranking import create_reranker
 from rag_app.core.models import Scope
 from rag_app.core.settings import RagSettings
 from rag_app.db.chunks import ChunkStore
@@ -42,6 +43,7 @@ class Served:
     """Two repositories with the same files, and what the caller may see."""
 
     http: httpx.AsyncClient
+    service: SearchService
     index: SmallIndex
     mine: str
     other: str
@@ -83,7 +85,7 @@ async def served(tmp_path: Path, tei: str) -> AsyncIterator[Served]:
     scope = frozenset(ids[:2])
     app.include_router(search_router(service, lambda: scope, settings))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://rag") as http:
-        yield Served(http, index, *ids, scope)
+        yield Served(http, service, index, *ids, scope)
     await embedder.close()
     await store.close()
     index.manifest.close()
@@ -124,6 +126,15 @@ async def test_the_route_tells_weights_defaults_bounds_and_evidence(served: Serv
     assert (kept["weights"], kept["evidence"]) == ({**Weights().named(), **KEPT}, BODY["evidence"])
     assert kept["kept_at"].endswith("Z")
     assert (await served.http.get(served.path(served.mine))).json() == kept
+
+
+async def test_the_route_tells_which_weights_do_nothing_in_this_stack(served: Served, tei: str) -> None:
+    assert (await served.http.get(served.path(served.mine))).json()["idle"] == ["rerank_share"]
+    reranker = create_reranker(RagSettings(_env_file=None, embedding_url=tei, rerank_url=tei))
+    assert reranker is not None
+    served.service._reranker = reranker
+    assert (await served.http.get(served.path(served.mine))).json()["idle"] == []
+    await reranker.close()
 
 
 async def test_what_was_kept_stays_what_it_was_when_a_later_release_has_other_defaults(

@@ -15,6 +15,10 @@ def test_what_the_questions_cannot_tell_of_is_not_moved() -> None:
     assert {"dense_share", "sure_factor", "prose_factor", "error_factor", "path_boost"} <= movable(TOLD).keys()
 
 
+def test_what_does_nothing_in_this_stack_is_not_moved() -> None:
+    assert movable(TOLD).keys() - movable(TOLD, ["rerank_share"]).keys() == {"rerank_share"}
+
+
 def test_a_factor_may_come_to_lie_between_two_whole_numbers() -> None:
     tried: list[float] = []
 

@@ -19,6 +19,7 @@ from rag_app.cli.measuring import FIGURES
 from rag_app.core.settings import RagSettings
 from rag_app.db.chunks import ChunkStore
 from rag_app.main import create_app
+from search_eval.coordinates import Bounds, Found, coordinate_search
 from search_eval.history import Asked
 from tests.support.cli import Cli
 from tests.support.fake_rag import FakeRag, repository
@@ -158,6 +159,20 @@ def test_a_trial_tells_what_would_be_kept_and_keeps_nothing(served: Served) -> N
     assert (trial.code, report["is_better"], "dense_share" in report["weights"]) == (0, True, True)
     assert report["searches"] <= 900 + 2 * 41
     assert served.ranking(mine)["weights"] == {}
+
+
+def test_no_search_is_spent_on_a_reranker_that_is_not_there(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: set[str] = set()
+
+    def search(start: Any, bounds: dict[str, Bounds], *rest: Any) -> Found:
+        moved.update(bounds)
+        return coordinate_search(start, bounds, *rest)
+
+    monkeypatch.setattr("rag_app.cli.tune_work.coordinate_search", search)
+    served.index("mine", _steps(TOPICS[:1], 134))
+    assert served.cli("tune", "--repo", "mine", "--budget", "100").code == 1
+    assert "dense_share" in moved
+    assert "rerank_share" not in moved
 
 
 def test_where_nothing_can_win_nothing_is_kept_and_the_exit_code_says_so(served: Served) -> None:
