@@ -1,10 +1,13 @@
 """Asks the live stack, as any client of its API would: answers, and the lines that they cite."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import httpx
+
+from evals.ragas.sets import Task
+from evals.ragas.tape import ANEW
 
 # A model on a CPU writes an answer for minutes.
 ASK_LIMIT_S = 600
@@ -75,8 +78,11 @@ class Stack:
         self._ids: dict[str, str] = {}
 
     async def learn(self) -> None:
-        """Read which repositories there are: once, before all questions, so that none of them counts the call."""
-        body = await self._json(await self._http.get("/v1/repositories"))
+        """Read which repositories there are: once, before all questions, so that none of them counts the call.
+
+        A run that goes on asks anew: what was not indexed when it stopped may be there now, or under another id.
+        """
+        body = await self._json(await self._http.get("/v1/repositories", extensions={ANEW: True}))
         self._ids = {one["name"]: one["id"] for one in body["repositories"]}
 
     def repository(self, name: str) -> str:
@@ -84,6 +90,19 @@ class Stack:
         if name not in self._ids:
             raise StackRefused(f"no repository {name!r} is indexed; there are {', '.join(sorted(self._ids)) or 'none'}")
         return self._ids[name]
+
+    def unfinished(self, tasks: Sequence[Task], done: Mapping[str, Mapping[str, Any]]) -> list[Task]:
+        """The tasks that `done`, lines by question, lacks or has of a repository that is another one now.
+
+        One that is gone is no reason: what was asked of it was asked.
+        """
+
+        def is_finished(task: Task) -> bool:
+            line = done.get(task.question.id)
+            now = self._ids.get(task.question.repository)
+            return line is not None and (now is None or line.get("repository_id", now) == now)
+
+        return [task for task in tasks if not is_finished(task)]
 
     async def ask(self, question: str, repository: str) -> Answer:
         """The answer to a question in one repository, by its id."""

@@ -33,10 +33,12 @@ async def evaluate(
     Fails as Stack does, and with JudgeAway and NotRecorded; the questions under way are then dropped.
     """
     waiting = [task for task in tasks if task.question.id not in journal.done]
+    if waiting:
+        with scope("the repositories"):
+            await stack.learn()
+        waiting = stack.unfinished(tasks, journal.done)
     if len(waiting) < len(tasks):
         say(f"{len(tasks) - len(waiting)} of {len(tasks)} questions are finished already")
-    with scope("the repositories"):
-        await stack.learn()
     door = asyncio.Semaphore(parallel)
 
     async def one(task: Task) -> None:
@@ -80,6 +82,7 @@ async def _line(task: Task, stack: Stack, metrics: Sequence[Metric]) -> dict[str
         "id": question.id,
         "query": question.query,
         "repository": question.repository,
+        "repository_id": stack.repository(question.repository),
         "category": question.category,
         "language": question.language,
         "has_reference": bool(task.reference),

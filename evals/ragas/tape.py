@@ -22,6 +22,9 @@ import httpx
 # What goes to a stack that changes is never taken from another run's tape.
 STACK, JUDGE, EMBEDDING = "stack", "judge", "embedding"
 
+# A request's extension: the run's own tape does not answer it, only a replay's; the last answer is then the replay's.
+ANEW = "asked anew"
+
 # What a server may answer otherwise the next time, given another key or a model that is there, is not kept. That the
 # stack has no such lines (404) is an answer.
 _PASSING = frozenset({401, 403, 408, 409, 425, 429})
@@ -77,9 +80,8 @@ class Tape:
         self._in_own: set[tuple[str, int]] = set()
         self._locks: dict[str, asyncio.Lock] = {}
         for path in others:
-            for line in read(path):
-                if is_replay or line["to"] != STACK:
-                    self._calls.setdefault((line["key"], line["nth"]), line)
+            told = {(line["key"], line["nth"]): line for line in read(path) if is_replay or line["to"] != STACK}
+            self._calls = told | self._calls
         if own is not None and own.exists():
             for line in read(own):
                 self._calls[line["key"], line["nth"]] = line
@@ -100,7 +102,9 @@ class Tape:
         now = _scope.get()
         async with self._locks.setdefault(key, asyncio.Lock()):
             at = (key, now.counts[key])
-            line = self._calls.get(at)
+            line = before = self._calls.get(at)
+            if request.extensions.get(ANEW) and not self.is_replay:
+                line = None
             if line is None:
                 if self.is_replay:
                     raise self._not_recorded(now, told, at)
@@ -117,6 +121,8 @@ class Tape:
                     "status": answer.status_code,
                     "response": content.decode("utf-8", "replace"),
                 }
+                if line != before:
+                    self._in_own.discard(at)
             self._keep(at, line)
             now.counts[key] += 1
         _count(now, line)

@@ -1,4 +1,5 @@
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from evals.ragas.asking import Passage, Stack, StackRefused
 from evals.ragas.samples import Sample, file_ids, gold_ids, sample, span_ids
 from evals.ragas.sets import Task
+from evals.ragas.tape import STACK, Tape, TapedTransport, scope
 from search_eval.golden import Gold, Question
 
 FILES = {"a.py": [f"line {n}" for n in range(1, 41)], "b.py": ["only"]}
@@ -90,6 +92,50 @@ async def test_a_repository_that_is_not_indexed_is_told_with_those_that_are() ->
     await stack.learn()
     with pytest.raises(StackRefused, match=r"'other' is indexed; there are keeper"):
         stack.repository("other")
+
+
+def listing(**ids: str) -> Any:
+    found = [{"name": name, "id": one} for name, one in ids.items()]
+    return lambda request: httpx.Response(200, json={"repositories": found})
+
+
+async def learned(tape: Tape, stack: Any) -> Stack:
+    transport = TapedTransport(tape, STACK, httpx.MockTransport(stack))
+    one = Stack(httpx.AsyncClient(transport=transport, base_url="http://stack"), limit=8)
+    with scope("the repositories"):
+        await one.learn()
+    return one
+
+
+async def test_a_run_that_goes_on_asks_anew_which_repositories_there_are_and_its_replay_knows_the_last(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "calls.jsonl"
+    await learned(Tape(own), listing(keeper="id-1"))
+    again = await learned(Tape(own), listing(keeper="id-2", other="id-3"))
+    assert (again.repository("keeper"), again.repository("other")) == ("id-2", "id-3")
+    replayed = await learned(Tape(None, [own], is_replay=True), listing())
+    assert (replayed.repository("keeper"), replayed.repository("other")) == ("id-2", "id-3")
+
+
+async def test_a_list_of_repositories_that_is_as_it_was_is_kept_once(tmp_path: Path) -> None:
+    own = tmp_path / "calls.jsonl"
+    for _ in range(3):
+        await learned(Tape(own), listing(keeper="id-1"))
+    assert len(own.read_bytes().splitlines()) == 1
+
+
+async def test_a_finished_question_is_asked_anew_where_its_repository_is_another_now() -> None:
+    http = httpx.AsyncClient(transport=httpx.MockTransport(listing(keeper="id-2", still="id-1")), base_url="http://x")
+    stack = Stack(http, limit=8)
+    await stack.learn()
+    tasks = [
+        Task(Question(f"q-{n}", "where?", (Gold("a.py"),), repository=name))
+        for n, name in enumerate(("keeper", "still", "gone"))
+    ]
+    done = {f"q-{n}": {"id": f"q-{n}", "repository_id": "id-1"} for n in range(3)}
+    assert [task.question.id for task in stack.unfinished(tasks, done)] == ["q-0"]
+    assert [task.question.id for task in stack.unfinished(tasks, {"q-1": {"id": "q-1"}})] == ["q-0", "q-2"]
 
 
 async def test_what_the_stack_refuses_is_told_with_its_words() -> None:
