@@ -35,6 +35,12 @@ def curve(
     return [sum(scored(client, repository, questions, {weight: value})) / len(questions) for value in values]
 
 
+def movable(client: httpx.Client, repository: str) -> dict[str, float]:
+    """The default of each weight that does something in this stack: a reranker's share does nothing without one."""
+    told = client.get(f"/v1/repositories/{repository}/ranking").raise_for_status().json()
+    return {name: value for name, value in told["defaults"].items() if name not in told["idle"]}
+
+
 def near(weights: Mapping[str, float], reach: float) -> dict[str, tuple[float, float]]:
     """Bounds around each weight that lies in [0, 1], cut to it; a number of chunks is no such weight."""
     inside = {name: value for name, value in weights.items() if 0 <= value <= 1}

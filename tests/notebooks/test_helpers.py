@@ -88,6 +88,15 @@ def test_near_keeps_to_what_a_weight_may_be() -> None:
     }
 
 
+def test_what_does_nothing_in_the_stack_is_not_turned() -> None:
+    told = {"defaults": {"dense_share": 0.4, "rerank_share": 0.5}, "idle": ["rerank_share"]}
+    transport = httpx.MockTransport(
+        lambda request: httpx.Response(200 if request.url.path == "/v1/repositories/r1/ranking" else 404, json=told)
+    )
+    with httpx.Client(transport=transport, base_url="http://rag") as client:
+        assert tuning.movable(client, "r1") == {"dense_share": 0.4}
+
+
 def test_the_addresses_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAG_URL", raising=False)
     monkeypatch.setenv("RAG_PORT", "8123")

@@ -97,7 +97,8 @@ def test_tuning_draws_curves_by_overridden_weights_and_the_gap_between_both_halv
         "04_tuning_hybrid_search",
         """{
             "by_share": by_share, "default": default, "defaults": defaults, "curves": curves,
-            "best": means[best], "tuned": halves.tuned.mean(), "other": halves.other.mean(),
+            "best": means[best], "turned": sorted(settings[best]),
+            "tuned": halves.tuned.mean(), "other": halves.other.mean(),
         }""",
     )
     is_clean(book, plots=4)
@@ -105,6 +106,8 @@ def test_tuning_draws_curves_by_overridden_weights_and_the_gap_between_both_halv
     assert "dense_share" in seen["defaults"]
     assert all(max(means) > min(means) for means in seen["curves"].values())
     assert 0.4 < seen["default"] < 1
+    assert "dense_share" in seen["turned"]
+    assert "rerank_share" not in seen["turned"]  # no cross-encoder reads here
     assert seen["tuned"] > seen["other"]  # the trap that the notebook is about
 
 
