@@ -7,6 +7,7 @@ tokens as sentence-transformers does. Each arm and the fusion give 50 hits, not 
 """
 
 import hashlib
+import json
 import re
 import sqlite3
 from collections import Counter
@@ -40,6 +41,9 @@ MAX_FILE_BYTES = 1_000_000
 # Texts to one call of the embedding service.
 AT_A_TIME = 32
 
+# What of an embedding server's /info tells one model's vectors from another's; `identity` has this project's only.
+_TELLING = ("identity", "model_id", "model_sha", "model_dtype", "model_type", "max_input_length")
+
 # Qdrant/bm25's own: saturation, length, and the length that it takes for average.
 K, B, AVERAGE_WORDS = 1.2, 0.75, 256
 
@@ -52,18 +56,23 @@ STOP = frozenset(_STOP.split())
 
 
 class Vectors:
-    """Vectors of texts, from the embedding service; kept in a file, since a tree differs little from the one before."""
+    """Vectors of texts, from the embedding service; kept in a file, since a tree differs little from the one before.
+
+    Kept by text and by what makes the vectors: another model, precision or window has its own in the same file.
+    """
 
     def __init__(self, url: str, path: Path) -> None:
         """path: made where it is not there."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._http = httpx.Client(base_url=url, timeout=600)
+        self._made_by = b""
         self._db = sqlite3.connect(path)
         self._db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
 
     def of(self, texts: Sequence[str]) -> list[list[float]]:
         """One a text, of length 1. Fails with httpx's errors."""
-        keys = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in texts]
+        made_by = self._made_by = self._made_by or self._identity()
+        keys = [hashlib.sha256(made_by + text.encode("utf-8", "replace")).digest() for text in texts]
         known = {key: vector for key in set(keys) if (vector := self._read(key)) is not None}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         for part in _parts(sorted(missing.items(), key=lambda one: len(one[1])), AT_A_TIME):
@@ -74,6 +83,12 @@ class Vectors:
                 self._db.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (key, known[key].tobytes()))
             self._db.commit()
         return [known[key].tolist() for key in keys]
+
+    def _identity(self) -> bytes:
+        """(32,) bytes that differ where vectors of one text may: ours says so itself, another server by its fields."""
+        info = self._http.get("/info").raise_for_status().json()
+        told = [info.get(name) for name in _TELLING]
+        return hashlib.sha256(json.dumps(told).encode()).digest()
 
     def _read(self, key: bytes) -> Any:
         row = self._db.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()

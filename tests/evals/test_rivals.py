@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from evals.core.task import Batch
-from evals.rivals.llamaindex import LlamaIndexPipeline, sparse_documents, sparse_queries
+from evals.rivals.llamaindex import LlamaIndexPipeline, Vectors, sparse_documents, sparse_queries
 from evals.rivals.ripgrep import Ripgrep, find, stemmed, terms
 from search_eval.golden import Gold, Question
+from tests.support.fake_tei import FakeTei
+from tests.support.live import live
 
 FILES = {
     "src/retry.py": "import time\nclass RetryPolicy:\n    def wait_longer(self, attempt):\n        return 2**attempt\n",
@@ -103,6 +105,22 @@ def test_only_what_changed_is_split_and_embedded_again(batch: Batch) -> None:
     assert "README.md" in vectors.asked[0]  # the path is embedded, as SimpleDirectoryReader's documents have it
     found = {one.path for one in pipeline.rank(ask("zyzzyva policy")).found}
     assert found == set(FILES) - {"src/use.py"}
+
+
+@pytest.mark.parametrize(
+    "other", [{"identity": "cd" * 16}, {"model_sha": "def"}, {"model_dtype": "float16"}, {"max_input_length": 512}]
+)
+def test_vectors_of_another_model_are_not_taken_for_this_ones(tmp_path: Path, other: dict[str, object]) -> None:
+    one = {"identity": "ab" * 16} if "identity" in other else {}
+    kept: list[list[float]] = []
+    for told in (one, one, other):
+        tei = FakeTei(max_client_batch_size=32, extra_info=dict(told), vector=lambda text: [float(len(kept)), 0.5])
+        with live(tei.app()) as url:
+            vectors = Vectors(url, tmp_path / "vectors.sqlite")
+            kept.append(vectors.of(["where"])[0])
+            vectors.of(["where"])
+            assert tei.paths.count("/info") == 1
+    assert kept == [[0.0, 0.5], [0.0, 0.5], [2.0, 0.5]]
 
 
 def test_sparse_weights_saturate_and_query_terms_count_once() -> None:
