@@ -321,6 +321,58 @@ async def test_stale_points_do_not_crowd_out_what_is_indexed(
     assert places(await find(index, "acquire", mode="sparse", limit=1)) == ["src/pool.py:10"]
 
 
+async def test_a_long_list_is_chosen_from_so_many_candidates_that_tests_do_not_fill_it(index: SmallIndex) -> None:
+    identifier = index.repository("tested")
+    tests = [
+        make_chunk(f"tests/test_{n}.py", "lock release", repository=identifier)
+        for n in range(candidates.ARM_DEPTH + 60)
+    ]
+    code = make_chunk("src/pool.py", f"lock release {'zq ' * 8}", repository=identifier)
+    await index.put(identifier, [*tests, code])
+    # All tests say it more briefly: the code is behind the first 200 of either arm, and leads since tests stand back.
+    assert places(await find(index, "lock release", limit=80))[0] == "src/pool.py:1"
+
+
+@pytest.mark.parametrize("mode", ["dense", "sparse"])
+async def test_a_bare_arm_lifts_nothing_that_says_the_query_word_for_word(index: SmallIndex, mode: SearchMode) -> None:
+    identifier = index.repository("worded")
+    said = make_chunk("said.py", f"the lock of the pool {'zq ' * 30}", repository=identifier)
+    others = [make_chunk(f"other_{n}.py", "pool the of lock the", repository=identifier) for n in range(3)]
+    await index.put(identifier, [said, *others])
+    assert places(await find(index, "the lock of the pool", ranking={"verbatim_boost": 1}))[0] == "said.py:1"
+    bare = await find(index, "the lock of the pool", mode=mode, ranking={"verbatim_boost": 1})
+    assert places(bare)[-1] == "said.py:1"
+    assert not any("verbatim" in hit.scores for hit in bare.hits)
+
+
+async def test_equal_scores_at_an_arms_cut_give_the_same_hits_and_scores_in_whatever_order_they_were_indexed(
+    index: SmallIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "ARM_DEPTH", 4)
+    monkeypatch.setattr(candidates, "DEPTH_PER_HIT", 1)
+    store = ChunkStore(RagSettings(_env_file=None), AsyncQdrantClient(":memory:"))
+    other = SmallIndex(store, open_manifest(tmp_path / "other"), index.embedder)
+    found = []
+    for filled, way in ((index, 1), (other, -1)):
+        identifier = filled.repository("tied")
+
+        def chunk(path: str, text: str, line: int, repository: str = identifier) -> Chunk:
+            return make_chunk(path, text, repository=repository, start_line=line)
+
+        best = [chunk("a.py", "lock release lock release", 1), chunk("b.py", "lock release lock", 1)]
+        # Whose file has another chunk that fits is lifted; here such a one is as good as four of other files.
+        tied = [chunk("a.py", "lock in use", 9), *(chunk(f"{name}.py", "lock in use", 9) for name in "cdef")]
+        await filled.put(identifier, [*best, *tied][::way])
+        result = await find(filled, "lock release", limit=2)
+        assert len(result.hits) == 2
+        found.append(result.hits)
+    forth, back = found
+    assert [hit.chunk.span for hit in forth] == [hit.chunk.span for hit in back]
+    assert [hit.score for hit in forth] == pytest.approx([hit.score for hit in back], abs=1e-6)
+    other.manifest.close()
+    await store.close()
+
+
 async def test_at_most_three_chunks_of_a_file_while_others_have_something(index: SmallIndex) -> None:
     identifier = index.repository("long")
     many = [make_chunk("big.py", f"lock lock {i}", repository=identifier, start_line=i + 1) for i in range(8)]
