@@ -17,6 +17,7 @@ from rag_app.features.search.signals import (
     file_of,
     file_weight,
     is_called,
+    kind_weight,
 )
 from rag_app.features.search.understanding import QueryKind, Understood
 from rag_app.features.search.weights import Weights
@@ -40,7 +41,7 @@ def rank(
     dense_share: float,
     is_place_told: bool = False,
 ) -> Iterator[Ranked]:
-    """Best first: fused scores, times the weight of the file's class, each signal then lifting towards 1.
+    """Best first: fused scores, times the weights of file and kind of chunk, each signal then lifting towards 1.
 
     is_place_told: paths were asked for, so that no class of file stands back. Each is made when it is asked for: of
     300 candidates ten are.
@@ -55,26 +56,32 @@ def rank(
             weight = None if is_place_told else file_weight(chunk, asked, weights, told)
             of_file = files[file] = weight, file_boosts(chunk, asked, weights, told)
         lifts = boosts(chunk, asked, weights, of_file[1])
-        signals.append((of_file[0], lifts))
-        scores.append(_lifted(one.score, of_file[0], lifts))
+        of_kind = kind_weight(chunk, asked, weights)
+        signals.append((of_file[0], of_kind, lifts))
+        scores.append(_lifted(one.score, of_file[0], of_kind, lifts))
     for i in in_order(scores, candidates):
         yield Ranked(candidates[i], scores[i], _parts(candidates[i], fused[i], *signals[i]))
 
 
-def _lifted(fused: float, weight: float | None, lifts: Mapping[str, float]) -> float:
-    score = fused if weight is None else fused * weight
+def _lifted(fused: float, of_file: float | None, of_kind: float, lifts: Mapping[str, float]) -> float:
+    score = (fused if of_file is None else fused * of_file) * of_kind
     for boost in lifts.values():
         score += boost * (1 - score)
     return score
 
 
-def _parts(candidate: Candidate, fused: Fused, weight: float | None, lifts: Mapping[str, float]) -> dict[str, float]:
+def _parts(
+    candidate: Candidate, fused: Fused, of_file: float | None, of_kind: float, lifts: Mapping[str, float]
+) -> dict[str, float]:
     """What the score was made of: each boost as what it added."""
     parts = {**candidate.ranks, **fused.parts}
     score = fused.score
-    if weight is not None:
-        parts["path_weight"] = weight
-        score *= weight
+    if of_file is not None:
+        parts["path_weight"] = of_file
+        score *= of_file
+    if of_kind != 1:
+        parts["kind_weight"] = of_kind
+        score *= of_kind
     for name, boost in lifts.items():
         parts[name] = boost * (1 - score)
         score += parts[name]

@@ -70,6 +70,11 @@ def file_weight(chunk: Chunk, asked: Understood, weights: Weights, told: Evidenc
     return weight if is_named else min(weight, weights.deprecated_weight)
 
 
+def kind_weight(chunk: Chunk, asked: Understood, weights: Weights) -> float:
+    """The weight of what the chunk is: for a sentence, code between definitions stands back."""
+    return weights.block_weight if asked.is_prose and chunk.kind == "block" else 1.0
+
+
 def file_boosts(chunk: Chunk, asked: Understood, weights: Weights, told: Evidence) -> dict[str, float]:
     """Name -> how far of the way to 1 a signal lifts each chunk of this one's file; those that speak for it only."""
     found = {"coherence_boost": weights.coherence_boost * told.coherence[file_of(chunk)]}

@@ -32,6 +32,10 @@ def _weight(default: float, neutral: float, highest: float, what: str) -> Any:
 # Tests, docs and examples: measured elsewhere on nine repositories' fix commits, .4 to .6 gave +.158 NDCG@10 over
 # weighing all alike.
 
+# Who asks in a sentence asks what code does, and imports, constants and exports do little: .9, .8 and .7 gave +.006,
+# +.010 and +.013 NDCG@10 on 202 questions (in every category that has a difference) and -.003, -.003 and -.005 on 125
+# commits, of which 13 are sentences. For queries of any form .8 lost .021 on commits, which change just that.
+
 # A chunk is a passage: three of a file show what is in it, and more push other files out of sight.
 
 
@@ -52,6 +56,7 @@ class Weights:
     deprecated_weight: float = _weight(0.6, 1, 1, "what is kept for older callers, unless the query asks for it")
     vendored_weight: float = _weight(0.4, 1, 1, "other people's code")
     generated_weight: float = _weight(0.3, 1, 1, "bundles and what tools wrote")
+    block_weight: float = _weight(0.8, 1, 1, "code between definitions, for a sentence")
     definition_boost: float = _weight(0.5, 0, 1, "of the way to 1, for a definition whose name is the query")
     path_boost: float = _weight(0.5, 0, 1, "of the way to 1, for the files that the query names")
     coherence_boost: float = _weight(0.1, 0, 1, "for a file with several chunks that fit")

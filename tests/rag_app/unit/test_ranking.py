@@ -113,6 +113,18 @@ def test_the_rank_is_what_the_arms_say_weighed_and_lifted_and_says_so() -> None:
     assert by_chunk[C].score == pytest.approx(of_c["fused"] * of_c["path_weight"] + of_c["evidence_boost"])
 
 
+def test_for_a_sentence_code_between_definitions_stands_back_and_says_so() -> None:
+    imports = make_chunk("a.py", "from pool import close", kind="block")
+    arms = [Candidate(imports, 0.8, 0.0), Candidate(C, 0.78, 0.0)]
+    of_sentence = list(rank(arms, understood("where does it close what is in the pool"), Weights(), 10.0, dense_share=1))
+    assert ids(of_sentence) == [C, imports]
+    parts = of_sentence[1].parts
+    assert of_sentence[1].score == pytest.approx(parts["fused"] * parts["path_weight"] * parts["kind_weight"])
+    of_title = list(rank(arms, understood("close pool imports"), Weights(), 10.0, dense_share=1))
+    assert ids(of_title) == [imports, C]
+    assert "kind_weight" not in of_title[0].parts
+
+
 def test_who_names_paths_gets_no_class_of_files_behind_another() -> None:
     arms = [Candidate(TEST, 0.9, 0.0), Candidate(A, 0.8, 0.0)]
     asked = understood("what is done here")
