@@ -57,7 +57,7 @@ def evidence(scored: Iterable[tuple[Chunk, float]]) -> Evidence:
 def class_weight(chunk: Chunk, asked: Understood, weights: Weights) -> float:
     """1 for code and for what the query asks for, the weight of its class for the rest."""
     kind = path_class(chunk.span.path)
-    return 1.0 if kind == "code" or kind in asked.classes else weights.of_class(kind)
+    return 1.0 if kind == "code" or kind in asked.classes else weights.of_class(kind, is_prose=asked.is_prose)
 
 
 def file_weight(chunk: Chunk, asked: Understood, weights: Weights, told: Evidence) -> float:
