@@ -1,53 +1,27 @@
-"""Real code that nobody here wrote: a source distribution from the package index, pinned and checked by its hash."""
+"""Real code that nobody here wrote: a source package from the package index, pinned and checked by its hash."""
 
-import hashlib
 import os
-import subprocess
-import sys
-import tarfile
-import tempfile
+import shutil
 from pathlib import Path
 
-FLASK = "flask==3.1.2"
-FLASK_SHA256 = "bf656c15c80190ed628ad08cdfd3aaa35beb087855e2f494910aa3774cc4fd87"
-FLASK_ARCHIVE = "flask-3.1.2.tar.gz"
+from benchmarks.core.packages import Package, pypi, unpacked
 
-# pip fetches a few hundred kilobytes and asks the package's own build backend for its name.
-DOWNLOAD_LIMIT_S = 300
+_NAME, _VERSION, _ARCHIVE = "flask", "3.1.2", "flask-3.1.2.tar.gz"
+FLASK = Package(
+    _NAME,
+    _VERSION,
+    _ARCHIVE,
+    "bf656c15c80190ed628ad08cdfd3aaa35beb087855e2f494910aa3774cc4fd87",
+    folders=(),
+    command=pypi(_NAME, _VERSION, _ARCHIVE),
+)
 
 
 def flask_sources(into: Path) -> Path:
-    """The root of Flask's sources, unpacked under `into`. Downloads at most once a machine; fails on a wrong hash."""
-    archive = _cache() / FLASK_ARCHIVE
-    if not archive.exists():
-        _download(archive)
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    assert digest == FLASK_SHA256, f"{archive} has sha256 {digest}, expected {FLASK_SHA256}; delete it and try again"
-    with tarfile.open(archive) as tar:
-        tar.extractall(into, filter="data")
-    return into / FLASK_ARCHIVE.removesuffix(".tar.gz")
+    """The root of Flask's sources, a copy of one's own under `into`. Downloads at most once a machine.
 
-
-def _cache() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "code-assistant-tests"
-    base.mkdir(parents=True, exist_ok=True)
-    return base
-
-
-def _download(archive: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "--no-binary",
-            ":all:",
-            "-d",
-            folder,
-            FLASK,
-        ]
-        subprocess.run(command, check=True, timeout=DOWNLOAD_LIMIT_S)
-        (Path(folder) / FLASK_ARCHIVE).replace(archive)
+    Fails as benchmarks.core.packages.unpacked does.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "code-assistant-tests"
+    (root,) = unpacked([FLASK], cache, print)
+    return Path(shutil.copytree(root, into / root.name))

@@ -116,7 +116,9 @@ def test_the_rank_is_what_the_arms_say_weighed_and_lifted_and_says_so() -> None:
 def test_for_a_sentence_code_between_definitions_stands_back_and_says_so() -> None:
     imports = make_chunk("a.py", "from pool import close", kind="block")
     arms = [Candidate(imports, 0.8, 0.0), Candidate(C, 0.78, 0.0)]
-    of_sentence = list(rank(arms, understood("where does it close what is in the pool"), Weights(), 10.0, dense_share=1))
+    of_sentence = list(
+        rank(arms, understood("where does it close what is in the pool"), Weights(), 10.0, dense_share=1)
+    )
     assert ids(of_sentence) == [C, imports]
     parts = of_sentence[1].parts
     assert of_sentence[1].score == pytest.approx(parts["fused"] * parts["path_weight"] * parts["kind_weight"])

@@ -1,41 +1,30 @@
 """Weights that are kept for a repository: over the routes, and what they change in searches of it and of no other."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from qdrant_client import AsyncQdrantClient
 
-from rag_app.clients.embedding import ServiceEmbedder
 from rag_app.clients.reranking import create_reranker
 from rag_app.core.models import Scope
 from rag_app.core.settings import RagSettings
-from rag_app.db.chunks import ChunkStore
 from rag_app.features.search.router import search_router
 from rag_app.features.search.service import SearchService
 from rag_app.features.search.weights import Weights
 from service_kit.app import create_service
 from service_kit.metrics import HttpMetrics
 from tests.support.chunks import make_chunk
-from tests.support.fake_tei import FakeTei
-from tests.support.indexed import SmallIndex, open_manifest
-from tests.support.live import live
+from tests.support.indexed import SmallIndex
+from tests.support.pools import service_over
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
 # With tests weighing as much as code, the test leads: it says more of the words.
 KEPT = {"test_weight": 1.0, "dense_share": 0.0}
 BODY = {"weights": KEPT, "evidence": {"gain": 0.03, "questions": 64}}
-
-
-@pytest.fixture(scope="module")
-def tei() -> Iterator[str]:
-    with live(FakeTei(extra_info={"dim": 8, "identity": "ab" * 16}).app()) as url:
-        yield url
 
 
 @dataclass
@@ -61,10 +50,8 @@ class Served:
 
 
 @pytest.fixture
-async def served(tmp_path: Path, tei: str) -> AsyncIterator[Served]:
-    settings = RagSettings(_env_file=None, embedding_url=tei)
-    store, embedder = ChunkStore(settings, AsyncQdrantClient(":memory:")), ServiceEmbedder(settings)
-    index = SmallIndex(store, open_manifest(tmp_path), embedder)
+async def served(index: SmallIndex) -> AsyncIterator[Served]:
+    settings = RagSettings(_env_file=None)
     ids = [index.repository(name) for name in ("mine", "other", "hidden")]
     for identifier in ids:
         await index.put(
@@ -81,14 +68,11 @@ async def served(tmp_path: Path, tei: str) -> AsyncIterator[Served]:
         return []
 
     app = create_service("rag", readiness=ready, metrics=HttpMetrics("rag"), max_body_bytes=1_000_000)
-    service = SearchService(store, index.manifest, embedder, settings)
+    service = service_over(index)
     scope = frozenset(ids[:2])
     app.include_router(search_router(service, lambda: scope, settings))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://rag") as http:
         yield Served(http, service, index, *ids, scope)
-    await embedder.close()
-    await store.close()
-    index.manifest.close()
 
 
 async def test_kept_weights_rank_the_searches_of_their_repository_and_no_others(served: Served) -> None:
@@ -128,9 +112,9 @@ async def test_the_route_tells_weights_defaults_bounds_and_evidence(served: Serv
     assert (await served.http.get(served.path(served.mine))).json() == kept
 
 
-async def test_the_route_tells_which_weights_do_nothing_in_this_stack(served: Served, tei: str) -> None:
+async def test_the_route_tells_which_weights_do_nothing_in_this_stack(served: Served, tei_url: str) -> None:
     assert (await served.http.get(served.path(served.mine))).json()["idle"] == ["rerank_share"]
-    reranker = create_reranker(RagSettings(_env_file=None, embedding_url=tei, rerank_url=tei))
+    reranker = create_reranker(RagSettings(_env_file=None, embedding_url=tei_url, rerank_url=tei_url))
     assert reranker is not None
     served.service._reranker = reranker
     assert (await served.http.get(served.path(served.mine))).json()["idle"] == []
