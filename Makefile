@@ -76,7 +76,7 @@ bench-embedding-gpu: .venv/dev.stamp ## ways to run the model on a GPU, compared
 bench-llm: .venv/dev.stamp ## the gateway, a bare pass-through and LiteLLM, interleaved: ten minutes [ARGS="--quick --servers gateway,bare"]
 	@exec $(PY) -m benchmarks.llm $(ARGS)
 
-bench-search: .venv/dev.stamp ## what ranking costs at 100,000 chunks: six minutes, once they are indexed [ARGS="--chunks 5000 --queries 40"]
+bench-search: .venv/dev.stamp ## what ranking costs at 100,000 chunks: five minutes, once they are indexed [ARGS="--chunks 5000 --queries 40"]
 	@exec $(PY) -m benchmarks.search $(ARGS)
 
 load: .venv/dev.stamp ## the promise under load: 100 searches and 10 generations a second [ARGS="--minutes 1 --search-rate 20"]

@@ -55,6 +55,8 @@ def _wait(stack: Stack, name: str, job: str, deadline: float, say: Callable[[str
             raise NotIndexed(f"indexing took over {INDEX_LIMIT_S} s; the next run goes on from here")
         if monotonic() - told > _TELL_EVERY_S:
             told = monotonic()
-            say(f"  {name}: {state['progress']['chunks_done']} chunks, {told - began:.0f} s")
+            # A run that was broken off is taken up by the server itself, before what is asked for now.
+            done = "waits" if state["state"] == "queued" else f"{state['progress']['chunks_done']} chunks"
+            say(f"  {name}: {done}, {told - began:.0f} s")
         sleep(pause_s)
         pause_s = min(pause_s * 1.5, 1.0)
