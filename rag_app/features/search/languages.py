@@ -1,16 +1,9 @@
-"""What languages are called: by the index, and by people. Pure."""
+"""What people call the languages of the index. Pure."""
 
 from collections.abc import Iterable
 
+from rag_app.core.languages import LANGUAGES
 from service_kit.errors import ValidationFailed
-
-# Those that indexing tells files to be in (features/indexing/chunking/languages.py); a test holds the two together.
-_NAMES = (
-    "bash c cmake cpp csharp css dart dockerfile elixir erlang go graphql haskell html ini java javascript json julia "
-    "kotlin latex lua make markdown perl php powershell protobuf python r rst ruby rust scala solidity sql swift "
-    "terraform text toml tsx typescript xml yaml zig"
-)
-LANGUAGES = frozenset(_NAMES.split())
 
 # What the index calls a language by another name that people write.
 ALIASES: dict[str, tuple[str, ...]] = {

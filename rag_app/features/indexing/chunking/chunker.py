@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from rag_app.core.languages import language_of
 from rag_app.features.indexing.chunking import fallback
 from rag_app.features.indexing.chunking.counting import TokenCounts, segments
 from rag_app.features.indexing.chunking.headers import fit_header, header_lines
-from rag_app.features.indexing.chunking.languages import GRAMMARS, language_of
+from rag_app.features.indexing.chunking.languages import GRAMMARS
 from rag_app.features.indexing.chunking.markdown import sections
 from rag_app.features.indexing.chunking.outline import Definition, outline
 from rag_app.features.indexing.chunking.packing import pack
