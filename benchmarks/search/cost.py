@@ -26,7 +26,7 @@ def arms(ways: Ways) -> float:
     dense + sparse_one has that twice, but for the hits: ten are fetched for the one, one for the other. `around` is
     that second time. It searches a file in place of the index, which costs a little, too: by so much the arms come out
     too cheap here, and the ranking too dear. What both arms bring is looked up twice here and once in a search, which
-    works the other way: at 114,000 chunks they share a third, and 200 candidates cost the RAG server 1.9 CPU-ms.
+    works the other way: at 114,000 chunks their first hundreds share a third, and 200 cost the RAG server 1.9 CPU-ms.
     """
     return ways[DENSE.name] + ways[SPARSE_ONE.name] - ways[AROUND.name]
 
