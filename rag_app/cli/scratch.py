@@ -75,7 +75,7 @@ class ScratchCopy:
         else:
             body = {
                 "source": {"type": "path", "path": str(self._folder)},
-                "name": next(part for part in self._folder.parts if "-scratch-" in part).lstrip("."),
+                "name": next(part for part in self._folder.parts if "-scratch-" in part),
                 "include": self._original.get("include", []),
                 "exclude": self._original.get("exclude", []),
             }
