@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +17,10 @@ import httpx
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from rag_app.cli.measuring import FIGURES
+from rag_app.cli.client import Failure, Server
+from rag_app.cli.measuring import FIGURES, Asker
 from rag_app.core.settings import RagSettings
+from rag_app.db.alive import AliveMark
 from rag_app.db.chunks import ChunkStore
 from rag_app.main import create_app
 from search_eval.coordinates import Bounds, Found, coordinate_search
@@ -78,6 +82,10 @@ class Served:
         assert self.cli("index", str(make_past(self.root / name, steps))).code == 0
         found: list[dict[str, Any]] = httpx.get(f"{self.url}/v1/repositories").json()["repositories"]
         return next(str(one["id"]) for one in found if one["name"] == name)
+
+    def repositories(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = httpx.get(f"{self.url}/v1/repositories").json()["repositories"]
+        return found
 
     def ranking(self, repository: str) -> dict[str, Any]:
         answer: dict[str, Any] = httpx.get(f"{self.url}/v1/repositories/{repository}/ranking").json()
@@ -289,6 +297,103 @@ def test_at_the_parent_each_question_is_asked_of_the_tree_before_and_no_copy_is_
     left = httpx.get(f"{served.url}/v1/repositories").json()["repositories"]
     assert [one["id"] for one in left] == [mine]
     assert {path.name for path in served.root.iterdir()} == {"data", "mine"}
+
+
+def test_two_ctrl_c_while_a_scratch_copy_is_indexed_leave_none(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The second comes when the removal was refused once, for the job is in the middle of an embedding.
+    mine = served.index("mine", _steps(TOPICS, 4))
+    refused, call = threading.Event(), Server.call
+
+    def first() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        refused.wait(30)
+
+    def second(rag: Server, method: str, *rest: Any) -> Any:
+        try:
+            return call(rag, method, *rest)
+        except Failure as failure:
+            if (method, failure.code) == ("DELETE", "conflict"):
+                os.kill(os.getpid(), signal.SIGINT)
+                refused.set()
+            raise
+
+    monkeypatch.setattr(Server, "call", second)
+    # A commit changes one function; the copy's other texts are in the cache of embeddings.
+    served.at_embedding.append((1, first))
+    ended = served.cli("eval", "--repo", "mine", "--at-parent")
+    assert refused.is_set()
+    assert ended.code == 130
+    assert "the scratch copy is being removed" in ended.err
+    assert ended.err.endswith("ended before it was done; nothing was changed\n")
+    assert [one["id"] for one in served.repositories()] == [mine]
+    assert {path.name for path in served.root.iterdir()} == {"data", "mine"}
+
+
+def test_a_scratch_copy_that_cannot_be_removed_is_told_and_the_next_run_removes_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = served.index("mine", _steps(TOPICS, 4))
+    may_go_on = threading.Event()
+
+    def stuck() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        may_go_on.wait(30)
+
+    monkeypatch.setattr("rag_app.cli.scratch.FORGET_LIMIT_S", 0.0)
+    served.at_embedding.append((1, stuck))
+    ended = served.cli("eval", "--repo", "mine", "--at-parent")
+    [left] = [one for one in served.repositories() if one["id"] != mine]
+    assert (ended.code, left["name"][:14]) == (143, ".mine-scratch-")
+    assert f"`code-assistant repos delete {left['id']}` removes it" in ended.err
+    assert "nothing was changed" not in ended.err
+    assert {path.name for path in served.root.iterdir()} == {"data", "mine"}
+
+    may_go_on.set()
+    while any(one["state"] in ("new", "indexing") for one in served.repositories()):
+        time.sleep(0.05)
+    again = served.cli("eval", "--repo", "mine", "--at-parent", "-n", "1")
+    assert (again.code, f"removed the left-over scratch copy {left['name']}" in again.err) == (0, True)
+    assert [one["id"] for one in served.repositories()] == [mine]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_is_not(served: Served) -> None:
+    mine = served.index("mine", _steps(TOPICS, 4))
+    ids = {}
+    for name in ("killed", "living"):
+        folder = served.root / f".mine-scratch-{name}"
+        make_past(folder / "all", _steps(TOPICS, 1))
+        mark = AliveMark(folder / "alive")
+        if name == "living":
+            mark.set()
+        else:
+            (folder / "alive").mkdir()
+            (folder / "alive" / mark.name).touch()
+        body = {"source": {"type": "path", "path": str(folder / "all")}, "name": folder.name}
+        ids[name] = httpx.post(f"{served.url}/v1/repositories", json=body).json()["repository"]["id"]
+    while any(one["state"] in ("new", "indexing") for one in served.repositories()):
+        time.sleep(0.05)
+    assert served.cli("eval", "--repo", "mine", "--at-parent", "-n", "1").code == 0
+    assert {one["id"] for one in served.repositories()} == {mine, ids["living"]}
+    assert {path.name for path in served.root.iterdir()} == {"data", "mine", ".mine-scratch-living"}
+
+
+def test_a_scratch_copy_is_hidden_from_searches_that_do_not_name_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = served.index("mine", _steps(TOPICS, 4))
+    found: set[str] = set()
+
+    def values(asker: Asker, *rest: Any) -> Any:
+        copies = [one for one in served.repositories() if one["id"] != mine]
+        assert [one["id"] for one in copies] == [asker.repository]
+        hits = httpx.post(f"{served.url}/v1/search", json={"query": "handle_kettle"}).json()["hits"]
+        found.update(hit["repository"] for hit in hits)
+        return asked(asker, *rest)
+
+    asked = Asker.values
+    monkeypatch.setattr(Asker, "values", values)
+    assert served.cli("eval", "--repo", "mine", "--at-parent", "-n", "1").code == 0
+    assert found == {mine}
 
 
 def test_doc_comments_ask_a_copy_that_lacks_them_for_functions_and_no_copy_is_left(served: Served) -> None:
