@@ -133,7 +133,8 @@ def test_weights_that_win_are_kept_and_rank_the_searches_of_that_repository_alon
     assert tuned.code == 0, tuned.err
     assert "in the index" in tuned.out
     assert "each asked of the tree before its commit" in tuned.out
-    assert "kept: the gain on the newer questions is significant" in tuned.out
+    assert "then, where they do better by the index as it is: 41 trees more, some seconds each" in tuned.err
+    assert "kept: the gain on the newer questions is significant, asked of the tree before each commit (p " in tuned.out
     kept = served.ranking(mine)
     assert 0 <= kept["weights"]["dense_share"] < kept["defaults"]["dense_share"]
     evidence = kept["evidence"]
@@ -195,7 +196,8 @@ def test_a_gain_that_may_be_luck_is_not_kept(served: Served, monkeypatch: pytest
     mine = served.index("mine", _steps(TOPICS, 134))
     monkeypatch.setattr("rag_app.cli.tune_work.SIGNIFICANT_P", 0.0)
     tuned = served.cli("tune", "--repo", "mine", *BUDGET)
-    assert (tuned.code, "nothing kept: the gain on the newer questions is not significant" in tuned.out) == (1, True)
+    end = "nothing kept: the gain on the newer questions is not significant, by the index as it is (p "
+    assert (tuned.code, end in tuned.out) == (1, True)
     assert served.ranking(mine)["weights"] == {}
 
 
@@ -210,7 +212,12 @@ def test_a_gain_that_only_the_changes_themselves_give_is_not_kept(
     )
     mine = served.index("mine", _steps(TOPICS, 134))
     tuned = served.cli("tune", "--repo", "mine", "--json", *BUDGET)
-    by_index, at_parents = json.loads(tuned.out)["judged"]
+    report = json.loads(tuned.out)
+    by_index, at_parents = report["judged"]
+    assert report["reason"] == (
+        "the gain on the newer questions is not significant, asked of the tree before each commit (p 1), "
+        "though by the index as it is it is"
+    )
     assert (by_index["reason"], at_parents["reason"]) == ("", "the gain on the newer questions is not significant")
     assert (tuned.code, served.ranking(mine)["weights"]) == (1, {})
 
@@ -277,9 +284,31 @@ def test_eval_asks_the_users_own_questions(served: Served, tmp_path: Path) -> No
     report = json.loads(served.cli("eval", "--repo", "mine", "--questions", str(asked), "--json").out)
     assert (report["questions"], report["at"]) == (12, "as indexed")
     assert report["figures"]["words only"]["recall1"]["mean"] == 1
-    asked.write_text('{"id": "1"}\n')
+
+
+def test_a_question_without_an_answer_is_refused_by_its_line_and_with_what_it_lacks(
+    served: Served, tmp_path: Path
+) -> None:
+    served.index("mine", _steps(TOPICS[:2], 1))
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text('{"id": "1", "query": "a", "gold": [{"path": "a.py"}]}\n{"id": "2", "query": "b"}\n')
     refused = served.cli("eval", "--repo", "mine", "--questions", str(asked))
-    assert (refused.code, "asked.jsonl:1" in refused.err) == (2, True)
+    assert refused.code == 2
+    assert "asked.jsonl:2: {'id': '2', 'query': 'b'} has no 'gold'; a question needs \"id\"" in refused.err
+
+
+def test_an_answer_that_is_not_indexed_is_told_since_it_can_only_be_missed(served: Served, tmp_path: Path) -> None:
+    served.index("mine", _steps(TOPICS[:2], 1))
+    asked = tmp_path / "asked.jsonl"
+    paths = ["src/part0.py", *(f"lib/part{number}.py" for number in range(4)), "lib/part0.py"]
+    rows = [{"id": str(n), "query": "handle_anchor", "gold": [{"path": path}]} for n, path in enumerate(paths)]
+    asked.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = served.cli("eval", "--repo", "mine", "--questions", str(asked))
+    assert told.code == 0
+    assert "4 of the 5 files that answer are not in the index of mine" in told.err
+    assert told.err.rstrip().endswith("lib/part0.py, lib/part1.py, lib/part2.py, …")
+    asked.write_text(json.dumps(rows[0]) + "\n")
+    assert served.cli("eval", "--repo", "mine", "--questions", str(asked)).err == ""
 
 
 def test_at_the_parent_each_question_is_asked_of_the_tree_before_and_no_copy_is_left(served: Served) -> None:
