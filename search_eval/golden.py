@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# What a row must have.
+NEEDED = '"id", "query" and "gold", a list of places with a "path"'
+
 
 class BadQuestion(ValueError):
     """A row is no question; the text says which row, and what is wrong with it."""
@@ -60,8 +63,10 @@ def of_row(row: Mapping[str, Any]) -> Question:
         )
         named = {name: str(row.get(name, "")) for name in ("category", "language", "repository")}
         return Question(str(row["id"]), str(row["query"]), gold, **named)
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise BadQuestion(f"{row!r:.200} is no question: {exc!r}") from exc
+    except KeyError as exc:
+        raise BadQuestion(f"{row!r:.200} has no {exc.args[0]!r}; a question needs {NEEDED}") from exc
+    except (TypeError, AttributeError) as exc:
+        raise BadQuestion(f"{row!r:.200} is no question; one needs {NEEDED}") from exc
 
 
 def to_row(question: Question) -> dict[str, Any]:

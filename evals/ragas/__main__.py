@@ -103,7 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evals.ragas", description=__doc__)
     parser.add_argument("--half", default="development", help="of our packages: development or held-out")
     parser.add_argument("--packages", default="", help="only these of our packages, separated by commas")
-    parser.add_argument("--questions", type=Path, nargs="*", default=[], help="other sets: JSON lines")
+    parser.add_argument(
+        "--questions",
+        type=Path,
+        nargs="*",
+        default=[],
+        help='other sets: JSON lines; a row without "repository" is asked in the one named as its file',
+    )
     parser.add_argument("--sources", type=Path, nargs="*", default=[], help="their folders of source, set by set")
     parser.add_argument("--references", type=Path, nargs="*", default=[], help="more files of reference answers")
     parser.add_argument("--first", type=int, default=0, help="only so many questions, spread over the sets")

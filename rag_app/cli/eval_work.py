@@ -17,6 +17,9 @@ from search_eval.history import history as golden_history
 
 NO_QUESTION = 3
 
+# Paths that are not indexed: enough to see what is wrong with them.
+MISSING_SHOWN = 3
+
 # What the index is like when a question of the history is asked, as reports say it.
 AT_HEAD = "at HEAD: the change itself is in the index, which makes them easier than a change to come"
 AT_PARENT = "at the parent: each asked of the tree before its commit"
@@ -46,6 +49,7 @@ def evaluate(rag: Server, wanted: Wanted) -> dict[str, Any]:
     told: dict[str, Any]
     if wanted.questions is not None:
         questions = own_questions(wanted.questions)[: wanted.limit]
+        _warn_of_missing(rag, repository, questions)
         told = {"at": "as indexed"}
         values, searches = _at_once(Asker(rag, repository["id"], questions, is_past=False), ways)
     elif wanted.doc_comments:
@@ -84,6 +88,26 @@ def own_questions(path: Path) -> list[Question]:
     if not questions:
         raise Failure(f"{path} holds no question", exit_code=NO_QUESTION)
     return questions
+
+
+def _warn_of_missing(rag: Server, repository: dict[str, Any], questions: list[Question]) -> None:
+    """Say which places of the questions are not in the index: no search can find them, and each counts as a miss."""
+    paths = dict.fromkeys(gold.path for question in questions for gold in question.gold)
+    missing = [path for path in paths if not _is_indexed(rag, str(repository["id"]), path)]
+    if missing:
+        first = ", ".join(missing[:MISSING_SHOWN]) + (", …" if len(missing) > MISSING_SHOWN else "")
+        say(
+            f"{len(missing)} of the {len(paths)} files that answer are not in the index of {repository['name']}: "
+            f"no search finds them, and each counts as missed: {first}"
+        )
+
+
+def _is_indexed(rag: Server, repository: str, path: str) -> bool:
+    try:
+        rag.call("GET", "/v1/source", params={"repository": repository, "path": path, "start_line": 1, "end_line": 1})
+    except Failure as failure:
+        return failure.code != "not_found"
+    return True
 
 
 def from_history(

@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP as one exception, which can be held back while something must not be torn in two."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -9,11 +10,12 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user, or the system, wants an end. `number` is the signal's."""
+    """The user, or the system, wants an end. `number` is the signal's; `left`, what could not be undone, in words."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
         self.number = number
+        self.left = ""
 
     @property
     def exit_code(self) -> int:
@@ -29,10 +31,16 @@ class Interrupts:
         self.count = 0
         self._pending: int | None = None
         self._is_held = False
+        self._grace_s = 0.0
+        self._deaf_until = 0.0
 
     @contextmanager
-    def raised(self) -> Iterator[None]:
-        """Within the block the ending signals raise Interrupted. What handled them before does so again after it."""
+    def raised(self, grace_s: float = 0.0) -> Iterator[None]:
+        """Within the block the ending signals raise Interrupted. What handled them before does so again after it.
+
+        grace_s: for so long after one was raised others are only counted, so that what it makes to be undone is.
+        """
+        self._grace_s = grace_s
         before = {number: signal.signal(number, self._on_signal) for number in ENDING}
         try:
             yield
@@ -50,10 +58,32 @@ class Interrupts:
             self._is_held = False
         if self._pending is not None:
             number, self._pending = self._pending, None
-            raise Interrupted(number)
+            raise self._interrupted(number)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
-        if not self._is_held:
-            raise Interrupted(number)
-        self._pending = number
+        if self._is_held:
+            self._pending = number
+        elif time.monotonic() >= self._deaf_until:
+            raise self._interrupted(number)
+
+    def _interrupted(self, number: int) -> Interrupted:
+        self._deaf_until = time.monotonic() + self._grace_s
+        return Interrupted(number)
+
+
+@contextmanager
+def put_off() -> Iterator[None]:
+    """Within the block ending signals wait; after it the last of them is handled as it would have been before.
+
+    For what must not be torn in two, and is short.
+    """
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[-1])

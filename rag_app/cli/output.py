@@ -88,6 +88,11 @@ def grep_lines(hit: Mapping[str, Any]) -> str:
     return "".join(f"{hit['path']}:{line}:{text}\n" for line, text in numbered)
 
 
+def part_of(name: str, value: float, digits: int) -> str:
+    """A part of a score for a reader: a rank is a whole number."""
+    return f"{value:.0f}" if name.endswith("_rank") else f"{value:.{digits}f}"
+
+
 def show_hit(
     out: Console,
     hit: Mapping[str, Any],
@@ -103,7 +108,7 @@ def show_hit(
     if repository:
         heading.append(f"  {repository}", style="dim")
     if explain:
-        parts = "  ".join(f"{name} {value:.3f}" for name, value in sorted(hit.get("scores", {}).items()))
+        parts = "  ".join(f"{name} {part_of(name, value, 3)}" for name, value in sorted(hit.get("scores", {}).items()))
         heading.append(f"  score {hit['score']:.3f}  {parts}", style="dim")
     out.print(heading)
     show_code(out, lines_of(hit), hit.get("language", ""), hit["start_line"], most_lines)

@@ -7,7 +7,7 @@ from rag_app.cli.client import Failure, Server
 from rag_app.cli.measuring import Asker, Values
 from rag_app.cli.output import say
 from rag_app.cli.past import Past
-from rag_app.cli.scratch import ScratchCopy, scratch_clone
+from rag_app.cli.scratch import ScratchCopy, forget_left_over, scratch_clone
 from search_eval.doc_comments import documented, questions, without
 from search_eval.git_log import tree
 from search_eval.golden import Question
@@ -31,6 +31,7 @@ def at_parents(
     by_time = sorted(range(len(asked)), key=lambda index: (asked[index].time, asked[index].commit))
     values: dict[str, list[Values]] = {name: [{} for _ in asked] for name in ways}
     searches = 0
+    forget_left_over(rag, past)
     with scratch_clone(past) as clone, ScratchCopy(rag, clone.indexed, repository) as copy:
         for done, index in enumerate(by_time, 1):
             clone.checkout(asked[index].parent)
@@ -47,6 +48,7 @@ def without_docs(
     rag: Server, repository: Mapping[str, Any], past: Past, limit: int, ways: Ways
 ) -> tuple[dict[str, list[Values]], list[Question], int]:
     """As at_parents, of doc comments, with the questions: asked of a tree that has none of their documentation."""
+    forget_left_over(rag, past)
     with scratch_clone(past) as clone:
         clone.checkout(past.tip)
         files: dict[str, str] = {}

@@ -18,7 +18,17 @@ from rag_app.cli.options import (
     VerboseOption,
     filters,
 )
-from rag_app.cli.output import console, emit, grep_lines, say, say_degraded, say_request, show_hit
+from rag_app.cli.output import (
+    console,
+    emit,
+    grep_lines,
+    part_of,
+    printable,
+    say,
+    say_degraded,
+    say_request,
+    show_hit,
+)
 
 NOTHING_FOUND = 1
 
@@ -50,7 +60,8 @@ def search(
     On a terminal: `path:start-end  symbol` and the code, best hit first.
 
     In a pipe: every line of every hit as `path:line:text`, as `grep -n` writes them, best hit first; paths are
-    relative to the repository's root. With --explain each hit begins with a line `# score …`.
+    relative to the repository's root. With --explain there is a line `# query …` first, and each hit
+    begins with a line `# score …`.
 
     Filters may stand in the query: lang:go path:src/**/*.py repo:name symbol:Pool.close; in double quotes, words.
 
@@ -64,6 +75,8 @@ def search(
             emit(json.dumps(result, indent=2) + "\n")
         else:
             say_degraded(result["degraded"])
+            if explain:
+                _show_query(result.get("query"))
             _show(rag, result["hits"], explain=explain)
     if not result["hits"]:
         raise typer.Exit(NOTHING_FOUND)
@@ -83,8 +96,19 @@ def _show(rag: Server, hits: list[dict[str, Any]], *, explain: bool) -> None:
             emit((_explained(hit) if explain else "") + grep_lines(hit))
 
 
+def _show_query(asked: dict[str, Any] | None) -> None:
+    """One line on how the query was read: its kind, the text that was searched, filters, whose weights held."""
+    if asked is None:
+        return
+    # As JSON a pasted traceback is one line, too.
+    filters = {name: values for name, values in asked["filters"].items() if values}
+    told = f" filters={json.dumps(filters, ensure_ascii=False)}" if filters else ""
+    text = json.dumps(asked["text"], ensure_ascii=False)
+    emit(printable(f"# query kind={asked['kind']} text={text}{told} weights={asked['weights_from']}") + "\n")
+
+
 def _explained(hit: dict[str, Any]) -> str:
-    parts = " ".join(f"{name}={value:.4f}" for name, value in sorted(hit.get("scores", {}).items()))
+    parts = " ".join(f"{name}={part_of(name, value, 4)}" for name, value in sorted(hit.get("scores", {}).items()))
     return f"# score={hit['score']:.4f} {parts} {hit['path']}:{hit['start_line']}-{hit['end_line']}\n"
 
 

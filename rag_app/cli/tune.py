@@ -11,6 +11,7 @@ from rag_app.cli.client import Failure, Server
 from rag_app.cli.interrupts import Interrupted, Interrupts
 from rag_app.cli.options import DEFAULT_SERVER, ServerOption
 from rag_app.cli.output import emit, say
+from rag_app.cli.scratch import FORGET_LIMIT_S
 
 # The exit code where nothing is significantly better.
 NOT_KEPT = 1
@@ -98,7 +99,8 @@ def tune(
 
 def _until_ended(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
-        with Interrupts().raised():
+        with Interrupts().raised(grace_s=FORGET_LIMIT_S):
             return work()
     except Interrupted as end:
-        raise Failure("ended before it was done; nothing was changed", exit_code=end.exit_code) from end
+        left = end.left or "nothing was changed"
+        raise Failure(f"ended before it was done; {left}", exit_code=end.exit_code) from end

@@ -38,6 +38,7 @@ NOT_TUNED = re.compile(r"per_file|\w+_weight")
 _EVIDENCE = ("tuned_on", "judged_by", "judged_from", "tip", "searches", "took_s", "program")
 _JUDGEMENT = ("at", "gain", "low", "high", "p")
 
+NOT_SIGNIFICANT = "the gain on the newer questions is not significant"
 NO_OTHER = "no other weights did better on the older questions"
 
 # Searches by which the time of one is told before the work begins.
@@ -69,7 +70,7 @@ def tuned(rag: Server, wanted: Wanted) -> dict[str, Any]:
     defaults: dict[str, float] = ranking["defaults"]
     tuning = Asker(rag, repository["id"], [one.question for one in older])
     say(f"{len(older)} older questions to tune on, {len(newer)} newer ones to judge by")
-    best = _search(tuning, defaults, movable(ranking["bounds"], ranking["idle"]), wanted)
+    best = _search(tuning, defaults, movable(ranking["bounds"], ranking["idle"]), wanted, len(newer))
     rivals = {"default": defaults, "tuned": best.weights}
     if ranking["weights"]:
         rivals["kept"] = {**defaults, **ranking["weights"]}
@@ -87,7 +88,7 @@ def tuned(rag: Server, wanted: Wanted) -> dict[str, Any]:
         "tuning_gain": round(_mean(best.scores) - _mean(tuning.ndcg(defaults, range(len(older)))), 4),
         "judged": judged,
         "is_better": bool(judged) and not judged[-1]["reason"],
-        "reason": (judged[-1]["reason"] or "the gain on the newer questions is significant") if judged else NO_OTHER,
+        "reason": _decided(judged) if judged else NO_OTHER,
         "searches": tuning.searches + searches,
         "took_s": round(time.monotonic() - started, 1),
         "program": PROGRAM_VERSION,
@@ -106,14 +107,28 @@ def _parts(found: History, name: str) -> tuple[list[Asked], list[Asked]]:
     return older, newer
 
 
-def _search(tuning: Asker, defaults: Mapping[str, float], bounds: Mapping[str, Bounds], wanted: Wanted) -> Found:
+def _decided(judged: Sequence[Mapping[str, Any]]) -> str:
+    """What the last judgement says, and which one that is."""
+    last = judged[-1]
+    where = "asked of the tree before each commit" if last["at"] == AT_PARENT else "by the index as it is"
+    though = ", though by the index as it is it is" if len(judged) > 1 and last["reason"] == NOT_SIGNIFICANT else ""
+    return f"{last['reason'] or 'the gain on the newer questions is significant'}, {where} (p {last['p']:.3g}){though}"
+
+
+def _search(
+    tuning: Asker, defaults: Mapping[str, float], bounds: Mapping[str, Bounds], wanted: Wanted, newer: int
+) -> Found:
     probed = tuning.ndcg(defaults, range(min(PROBES, len(tuning.questions))))
     search_s = max(tuning.took_s, 1e-6) / len(probed)
     budget = min(wanted.budget, int(wanted.minutes * 60 / search_s))
     say(
-        f"at most {budget:,} searches of {search_s * 1000:.0f} ms, {duration(budget * search_s)}; "
+        f"looking for weights: at most {budget:,} searches of {search_s * 1000:.0f} ms, {duration(budget * search_s)}; "
         "Ctrl-C ends it and changes nothing"
     )
+    if not wanted.at_head:
+        say(
+            f"then, where they do better by the index as it is: {newer} trees more, some seconds each, not counted here"
+        )
     return coordinate_search(defaults, bounds, len(tuning.questions), tuning.ndcg, budget, _tell)
 
 
@@ -175,7 +190,7 @@ def _judgement(at: str, values: Mapping[str, list[Values]]) -> dict[str, Any]:
     p = permutation_p(ndcg["tuned"], ndcg["default"])
     reason = ""
     if not (p < SIGNIFICANT_P and gain.low > 0):
-        reason = "the gain on the newer questions is not significant"
+        reason = NOT_SIGNIFICANT
     elif "kept" in ndcg and _mean(ndcg["tuned"]) < _mean(ndcg["kept"]):
         reason = "the weights that are kept do better on the newer questions"
     return {

@@ -88,7 +88,8 @@ class Filters:
 class SearchQuery:
     """One search. `ref`: a branch, tag or commit; None is each repository's default. `limit`: hits wanted.
 
-    `ranking`: other values for some of the ranking's weights, by name.
+    `ranking`: other values for some of the ranking's weights, by name. `is_scoped`: the caller named repositories, so
+    that hidden ones may be among those searched.
     """
 
     text: str
@@ -97,6 +98,7 @@ class SearchQuery:
     mode: SearchMode = "hybrid"
     limit: int = 10
     ranking: Mapping[str, float] = field(default_factory=dict)
+    is_scoped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ class Narrowed(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    repositories: list[Word] | None = Field(None, description="Ids; all that you may see where left out.")
+    repositories: list[Word] | None = Field(
+        None, description="Ids. Where left out, all that you may see but hidden ones, whose names begin with a dot."
+    )
     ref: str | None = Field(
         None, max_length=250, description="Branch, tag or commit; each repository's default where left out."
     )
@@ -49,7 +51,8 @@ class Narrowed(BaseModel):
     def search_query(self, text: str) -> SearchQuery:
         """The search for `text` that is asked for, without its scope; text and limit still to be checked."""
         filters = Filters(tuple(self.languages), tuple(self.paths), tuple(self.symbols))
-        return SearchQuery(text, self.ref, filters, self.mode, self.limit)
+        is_scoped = self.repositories is not None
+        return SearchQuery(text, self.ref, filters, self.mode, self.limit, is_scoped=is_scoped)
 
 
 class HitOut(BaseModel):

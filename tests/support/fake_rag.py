@@ -55,6 +55,7 @@ class FakeRag:
     hits: list[dict[str, Any]] = field(default_factory=lambda: [hit(), hit("src/loader.py", 40, symbol="Loader.get")])
     pieces: list[str] = field(default_factory=lambda: ["Templates are found by ", "`find_template` [1]."])
     citations: list[dict[str, Any]] = field(default_factory=lambda: [citation()])
+    query: dict[str, Any] | None = None  # how it was read, where `explain` asks
     final: str | None = None
     degraded: list[str] = field(default_factory=list)
     abstained: bool = False
@@ -140,7 +141,9 @@ class FakeRag:
         return {"id": "j1", "repository": "r9", "state": state, "progress": progress, "error": self.job_error}
 
     def _search(self, path: str, body: Any) -> dict[str, Any]:
-        return {"hits": self.hits[: body.get("limit", 10)], "degraded": self.degraded, "took_ms": {"total": 3.0}}
+        query = {"query": self.query} if self.query and body.get("explain") else {}
+        hits = self.hits[: body.get("limit", 10)]
+        return {"hits": hits, "degraded": self.degraded, "took_ms": {"total": 3.0}, **query}
 
     def _generate(self, path: str, body: Any) -> dict[str, Any]:
         return {

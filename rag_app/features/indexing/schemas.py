@@ -33,7 +33,13 @@ class RegisterBody(_Wire):
     """POST /v1/repositories. include, exclude: patterns in the syntax of .gitignore."""
 
     source: Annotated[PathSource | GitSource, Field(discriminator="type")]
-    name: str | None = Field(None, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
+    name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="The folder's where left out. With a dot at its head it is hidden: searched only where named.",
+    )
     ref: str | None = Field(None, min_length=1, max_length=250)
     include: list[Glob] = Field(default=[], max_length=100)
     exclude: list[Glob] = Field(default=[], max_length=100)

@@ -90,8 +90,8 @@ def without_credentials(url: str) -> str:
 
 
 def default_name(location: str) -> str:
-    """A name for a repository: the last part of its path or address."""
-    last = re.split(r"[/:]", location.rstrip("/"))[-1].removesuffix(".git")
+    """A name for a repository: the last part of its path or address, without the dot that would hide it."""
+    last = re.split(r"[/:]", location.rstrip("/"))[-1].removesuffix(".git").lstrip(".")
     return last or "repository"
 
 

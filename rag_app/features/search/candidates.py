@@ -23,6 +23,9 @@ MAX_DEPTH = 6_400
 # Definitions of one name that are looked at; a repository has a few hundred __init__s.
 MAX_NAMED = 512
 
+# What the names of repositories begin with that are searched only where they are named.
+HIDDEN = "."
+
 # Files whose lines are looked up; a folder may be named with a line by mistake.
 MAX_PLACES = 8
 
@@ -37,11 +40,18 @@ class CandidateSource:
         self._store = store
         self._manifest = manifest
 
-    async def narrowed(self, scope: Scope, repositories: Sequence[str]) -> Scope:
-        """Those of the scope that are named, by name (any case) or id; all where none is. NotFound for another."""
-        if not repositories:
+    async def narrowed(self, scope: Scope, repositories: Sequence[str], *, is_scoped: bool = False) -> Scope:
+        """Those of the scope that are named, by name (any case) or id. NotFound for another.
+
+        Where none is named: all, without those whose names begin with a dot, as a shell hides files; with them where
+        is_scoped, for then the caller chose the scope.
+        """
+        if not repositories and is_scoped:
             return scope
-        return named_scope(scope, await asyncio.to_thread(self._manifest.names, scope), repositories)
+        names = await asyncio.to_thread(self._manifest.names, scope)
+        if repositories:
+            return named_scope(scope, names, repositories)
+        return scope - {identifier for name, identifier in names.items() if name.startswith(HIDDEN)}
 
     async def states(self, scope: Scope, ref: str | None) -> tuple[list[RefState], bool]:
         """The ref of each repository in scope that is searched, and whether these are all that there are."""

@@ -88,7 +88,9 @@ class CodeRetriever(BaseRetriever):
     async def _search(self, run: Run) -> list[Hit]:
         paths = within(path_filter(self._query.filters.paths), path_filter(run.read.filters.paths))
         with run.stage("manifest"):
-            scope = await self._source.narrowed(self._scope, run.read.filters.repositories)
+            scope = await self._source.narrowed(
+                self._scope, run.read.filters.repositories, is_scoped=self._query.is_scoped
+            )
             run.states, is_whole = await self._source.states(scope, self._query.ref)
             weights, run.is_kept = await asyncio.to_thread(kept_weights, self._manifest, scope)
             run.ranking = weights.overridden(self._query.ranking)

@@ -161,6 +161,7 @@ def test_other_refs_are_refused(ref: str) -> None:
         ("https://x.org/a/b.git", "b"),
         ("git@x.org:a/c.git", "c"),
         ("git@x.org:d", "d"),
+        ("/home/me/.dotfiles", "dotfiles"),
         ("/", "repository"),
     ],
 )

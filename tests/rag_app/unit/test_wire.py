@@ -26,7 +26,8 @@ def test_the_longest_text_is_taken_and_one_more_character_names_the_limit() -> N
 def test_filters_reach_the_search_and_the_scope_does_not() -> None:
     body = Narrowed(repositories=["r"], ref="main", languages=["go"], paths=["src/"], symbols=["A.b"], limit=3)
     filters = Filters(("go",), ("src/",), ("A.b",))
-    assert body.search_query("q") == SearchQuery("q", "main", filters, "hybrid", 3)
+    assert body.search_query("q") == SearchQuery("q", "main", filters, "hybrid", 3, is_scoped=True)
+    assert not Narrowed(limit=3).search_query("q").is_scoped
 
 
 @pytest.mark.parametrize(("shape", "text"), [(SearchRequest, "query"), (AskRequest, "question")])

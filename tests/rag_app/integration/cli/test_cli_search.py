@@ -113,6 +113,23 @@ def test_explained_piped_hits_begin_with_a_comment_line(cli: Cli, rag: FakeRag) 
     ]
 
 
+def test_a_rank_is_a_whole_number(cli: Cli, rag: FakeRag, terminal: None) -> None:
+    rag.hits = [hit("a.py", 3, "x = 1", scores={"dense_rank": 12.0, "dense": 0.5})]
+    assert "dense 0.500  dense_rank 12\n" in re.sub("\x1b[^m]*m", "", cli("search", "x", "--explain").out)
+
+
+def test_an_explained_search_tells_first_how_the_query_was_read(cli: Cli, rag: FakeRag) -> None:
+    filters = {"languages": ["go"], "paths": [], "symbols": [], "repositories": []}
+    rag.hits = [hit("a.py", 3, "x = 1", scores={"dense_rank": 2.0})]
+    rag.query = {"kind": "error", "text": "a\nb", "filters": filters, "weights": {}, "weights_from": "repository"}
+    assert cli("search", "x", "--explain").out.splitlines() == [
+        '# query kind=error text="a\\nb" filters={"languages": ["go"]} weights=repository',
+        "# score=0.8710 dense_rank=2 a.py:3-3",
+        "a.py:3:x = 1",
+    ]
+    assert "# query" not in cli("search", "x").out
+
+
 def test_no_server_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     found = Cli(url, capsys)("search", "x")
