@@ -1,7 +1,7 @@
 # The commands of Code Assistant; `make` lists them. Works with GNU make 3.81 (a Mac's) and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vllm test-monitoring test-compose test-ragas test-notebooks notebooks dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm load eval eval-golden eval-ragas constraints requirements clean
+.PHONY: help run test test-vllm test-monitoring test-compose test-ragas test-notebooks notebooks dashboards check dev setup setup-dev setup-torch bench-embedding bench-embedding-gpu bench-llm bench-search load eval eval-golden eval-ragas constraints requirements clean
 
 # The first of these that is a Python 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -75,6 +75,9 @@ bench-embedding-gpu: .venv/dev.stamp ## ways to run the model on a GPU, compared
 
 bench-llm: .venv/dev.stamp ## the gateway, a bare pass-through and LiteLLM, interleaved: ten minutes [ARGS="--quick --servers gateway,bare"]
 	@exec $(PY) -m benchmarks.llm $(ARGS)
+
+bench-search: .venv/dev.stamp ## what ranking costs at 100,000 chunks: five minutes, once they are indexed [ARGS="--chunks 5000 --queries 40"]
+	@exec $(PY) -m benchmarks.search $(ARGS)
 
 load: .venv/dev.stamp ## the promise under load: 100 searches and 10 generations a second [ARGS="--minutes 1 --search-rate 20"]
 	@exec $(PY) -m tests.load $(ARGS)

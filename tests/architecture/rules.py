@@ -33,6 +33,7 @@ FLOORS: dict[str, int] = {
     "features": 3,
     "embedding": 3,  # of benchmarks: each stands by itself upon benchmarks/core
     "llm": 3,
+    "search": 3,
     "tasks": 3,  # of evals: each stands by itself upon evals/core
     "rivals": 3,
     "report": 3,

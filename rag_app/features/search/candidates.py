@@ -9,7 +9,8 @@ from rag_app.db.chunks import Arm, ChunkStore, Found
 from rag_app.db.filters import Selection
 from rag_app.db.manifest import Manifest
 from rag_app.db.records import INDEXED, RefState
-from rag_app.features.search.query import PathFilter, named_scope
+from rag_app.features.search.query import PathFilter, named_scope, path_filter
+from rag_app.features.search.signals import holds_a_line, is_path_of
 
 # Candidates of each arm. Tests and docs, which then stand back, fill half of it: 100 lost .017 NDCG@10 on fix commits
 # of four repositories, 300 gained nothing more. A long list of hits needs more.
@@ -21,6 +22,9 @@ MAX_DEPTH = 6_400
 
 # Definitions of one name that are looked at; a repository has a few hundred __init__s.
 MAX_NAMED = 512
+
+# Files whose lines are looked up; a folder may be named with a line by mistake.
+MAX_PLACES = 8
 
 Keep = Callable[[Chunk], bool]
 
@@ -89,6 +93,23 @@ class CandidateSource:
         chunks = await self._store.named(selection, MAX_NAMED)
         kept = await self._kept(chunks, paths)
         return [chunk for chunk in chunks if chunk.id in kept]
+
+    async def at_lines(
+        self, states: Sequence[RefState], lines: Sequence[tuple[str, int]], selection: Selection
+    ) -> list[Chunk]:
+        """The chunks that hold one of these (path, line), of the first MAX_PLACES files that the paths are of."""
+
+        def listed() -> list[str]:
+            rows = (row for state in states for row in self._manifest.files.of(state.repository).values())
+            named = {path for path, _ in lines}
+            return sorted(
+                row.path for row in rows if row.outcome == INDEXED and any(is_path_of(path, row.path) for path in named)
+            )
+
+        if not (files := (await asyncio.to_thread(listed))[:MAX_PLACES]):
+            return []
+        chunks = await self.named(replace(selection, paths=tuple(files), folders=()), path_filter(()))
+        return [chunk for chunk in chunks if holds_a_line(chunk, lines)]
 
     async def _kept(self, chunks: Sequence[Chunk], paths: PathFilter) -> set[str]:
         """Ids of those that are indexed now and that the path filter takes."""

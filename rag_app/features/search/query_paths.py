@@ -1,6 +1,7 @@
 """Paths and file names that a query speaks of. Pure."""
 
 import re
+from collections.abc import Sequence
 
 # Suffixes of files that people name. Not those that are as often a member of something: .log, .map, .text, .d, .m.
 _SUFFIXES = (
@@ -87,6 +88,17 @@ def paths_in(text: str) -> tuple[str, ...]:
     runs = (run.rstrip(".,") for run in _RUN.findall(text) if not run.isalpha() or _NAMES.fullmatch(run))
     found = (_path(run, is_alone=False) for run in runs if run)
     return tuple(dict.fromkeys(path for path in found if path))[:_MAX_PATHS]
+
+
+def lines_in(text: str, paths: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """(path, line) for the lines that a text tells of `paths`, as paths_in gives them: app.py:12, app.py#L12,
+    app.py(12) and "app.py", line 12."""
+    found: dict[tuple[str, int], None] = {}
+    for path in paths:
+        name = re.escape(path.rpartition("/")[2])
+        told = re.findall(rf'(?<![\w.-]){name}(?:[:(]|#L|"?,? (?:on )?line )(\d{{1,7}})', text) if name else ()
+        found |= dict.fromkeys((path, int(line)) for line in told)
+    return tuple(found)[:_MAX_PATHS]
 
 
 # http://x/y.html is no file of the repository.

@@ -12,6 +12,7 @@ from rag_app.features.search.signals import (
     File,
     boosts,
     class_weight,
+    definitions,
     evidence,
     file_boosts,
     file_of,
@@ -48,6 +49,7 @@ def rank(
     """
     fused = fuse(candidates, dense_share, sparse_ceiling)
     told = evidence((candidate.chunk, one.score) for candidate, one in zip(candidates, fused, strict=True))
+    defined = definitions((candidate.chunk for candidate in candidates), asked, weights)
     files: dict[File, tuple[float | None, Mapping[str, float]]] = {}
     signals, scores = [], []
     for candidate, one in zip(candidates, fused, strict=True):
@@ -55,7 +57,7 @@ def rank(
         if (of_file := files.get(file := file_of(chunk))) is None:
             weight = None if is_place_told else file_weight(chunk, asked, weights, told)
             of_file = files[file] = weight, file_boosts(chunk, asked, weights, told)
-        lifts = boosts(chunk, asked, weights, of_file[1])
+        lifts = boosts(chunk, asked, weights, of_file[1], defined)
         of_kind = kind_weight(chunk, asked, weights)
         signals.append((of_file[0], of_kind, lifts))
         scores.append(_lifted(one.score, of_file[0], of_kind, lifts))

@@ -173,8 +173,15 @@ class CodeRetriever(BaseRetriever):
         return self._settings.rerank_depth if self._reranker is not None and run.ranking.rerank_share else 0
 
     async def _definitions(self, run: Run, selection: Selection, paths: PathFilter) -> list[Chunk]:
-        """What a query that is a name defines: of a name that stands everywhere the arms may bring anything else."""
-        if run.read.kind != QueryKind.SYMBOL or self._query.mode in _BARE:
+        """What a name defines, and what stands at a path's line, where that is all that the query is.
+
+        Of a name that stands everywhere, and of a long file, the arms may bring anything else.
+        """
+        if self._query.mode in _BARE:
+            return []
+        if run.read.kind == QueryKind.PATH and run.read.lines and not run.is_place_told:
+            return await self._source.at_lines(run.states, run.read.lines, selection)
+        if run.read.kind != QueryKind.SYMBOL:
             return []
         return await self._source.named(_named(selection, run.read.names, ""), paths)
 

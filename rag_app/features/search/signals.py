@@ -82,15 +82,60 @@ def file_boosts(chunk: Chunk, asked: Understood, weights: Weights, told: Evidenc
         of_tests = told.tests.get((chunk.repository, subject(chunk.span.path)), 0.0)
         found["evidence_boost"] = weights.evidence_boost * of_tests
     if asked.paths:
-        found["path_boost"] = weights.path_boost * any(is_path_of(path, chunk) for path in asked.paths)
+        found["path_boost"] = weights.path_boost * any(is_path_of(path, chunk.span.path) for path in asked.paths)
     return {name: boost for name, boost in found.items() if boost}
 
 
-def boosts(chunk: Chunk, asked: Understood, weights: Weights, of_file: Mapping[str, float]) -> Mapping[str, float]:
-    """What lifts this chunk: what lifts its file (as file_boosts gives it), and that its name is what is asked for."""
-    if asked.kind == QueryKind.SYMBOL and weights.definition_boost and is_called(chunk, asked.names[0]):
-        return {**of_file, "definition_boost": weights.definition_boost}
-    return of_file
+# Chunk kinds that a query may ask for beside a name.
+_KINDS = {
+    **dict.fromkeys(("class", "struct", "interface", "trait", "enum"), ("class",)),
+    **dict.fromkeys(("function", "method"), ("function", "method")),
+}
+
+
+def definitions(chunks: Iterable[Chunk], asked: Understood, weights: Weights) -> Mapping[str, float]:
+    """Chunk id -> how far a definition is lifted whose name is the query; empty for other queries.
+
+    One that fits less than another, since its name is in other letters (session for Session), its kind is another than
+    the query says, or it is a later piece of a long one, gets half for each.
+    """
+    if asked.kind != QueryKind.SYMBOL or not weights.definition_boost:
+        return {}
+    called = [chunk for chunk in chunks if is_called(chunk, asked.names[0])]
+    first: dict[tuple[File, str], int] = {}
+    for chunk in called:
+        key = file_of(chunk), chunk.qualified_name
+        first[key] = min(first.get(key, chunk.span.start_line), chunk.span.start_line)
+    written, kinds = set(re.findall(r"\w+", asked.text)), _KINDS.get(asked.wanted_kind, ())
+    lifts = dict.fromkeys((chunk.id for chunk in called), weights.definition_boost)
+    for fits in (
+        [chunk.symbol in written for chunk in called],
+        [chunk.kind in kinds for chunk in called],
+        [chunk.span.start_line == first[file_of(chunk), chunk.qualified_name] for chunk in called],
+    ):
+        if any(fits):
+            for chunk, fit in zip(called, fits, strict=True):
+                lifts[chunk.id] *= 1 if fit else 0.5
+    return lifts
+
+
+def boosts(
+    chunk: Chunk, asked: Understood, weights: Weights, of_file: Mapping[str, float], defined: Mapping[str, float]
+) -> Mapping[str, float]:
+    """What lifts this chunk: what lifts its file (as file_boosts gives it), that its name is what is asked for (as
+    definitions gives it), and that it holds a line that is named."""
+    found = of_file
+    if chunk.id in defined:
+        found = {**found, "definition_boost": defined[chunk.id]}
+    if asked.lines and weights.line_boost and holds_a_line(chunk, asked.lines):
+        found = {**found, "line_boost": weights.line_boost}
+    return found
+
+
+def holds_a_line(chunk: Chunk, lines: Iterable[tuple[str, int]]) -> bool:
+    """Whether one of these lines, (path, line) as they were named, is in the chunk."""
+    span = chunk.span
+    return any(span.start_line <= line <= span.end_line and is_path_of(path, span.path) for path, line in lines)
 
 
 def is_called(chunk: Chunk, name: str) -> bool:
@@ -99,8 +144,8 @@ def is_called(chunk: Chunk, name: str) -> bool:
     return name in (chunk.symbol.lower(), qualified) or qualified.endswith(f".{name}")
 
 
-def is_path_of(path: str, chunk: Chunk) -> bool:
-    """Whether a path that was named, of a file or a folder, is the chunk's: the whole, an end of it, or a folder."""
-    own = f"/{chunk.span.path.lower()}"
+def is_path_of(path: str, file: str) -> bool:
+    """Whether a path that was named, of a file or a folder, is the file's: the whole, an end of it, or a folder."""
+    own = f"/{file.lower()}"
     wanted = path.lower().strip("/")
     return own.endswith(f"/{wanted}") or f"/{wanted}/" in own

@@ -63,6 +63,7 @@ class Weights:
     block_weight: float = _weight(0.8, 1, 1, "code between definitions, for a sentence")
     definition_boost: float = _weight(0.5, 0, 1, "of the way to 1, for a definition whose name is the query")
     path_boost: float = _weight(0.5, 0, 1, "of the way to 1, for the files that the query names")
+    line_boost: float = _weight(0.5, 0, 1, "of the way to 1, for the chunk with a line that the query names")
     coherence_boost: float = _weight(0.1, 0, 1, "for a file with several chunks that fit")
     evidence_boost: float = _weight(0.2, 0, 1, "for code whose tests fit")
     verbatim_boost: float = _weight(0.5, 0, 1, "of the way to 1, for a chunk that says the query word for word")

@@ -1,6 +1,7 @@
 """What speaks for a candidate beside its arms: the kind of its file, its neighbours, its tests, names and paths."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from rag_app.features.search.signals import (
     Evidence,
     boosts,
     class_weight,
+    definitions,
     evidence,
     file_boosts,
     file_weight,
@@ -55,19 +57,61 @@ def test_a_chunk_is_called_by_its_symbol_its_qualified_name_and_the_ends_of_it()
 
 
 def test_a_path_is_named_whole_by_its_end_or_by_a_folder() -> None:
-    assert all(is_path_of(path, POOL) for path in ("src/db/pool.py", "pool.py", "db/Pool.py", "/src/db/", "db"))
-    assert not any(is_path_of(path, POOL) for path in ("ool.py", "pool", "b/pool.py", "src/pool.py"))
+    assert all(
+        is_path_of(path, POOL.span.path) for path in ("src/db/pool.py", "pool.py", "db/Pool.py", "/src/db/", "db")
+    )
+    assert not any(is_path_of(path, POOL.span.path) for path in ("ool.py", "pool", "b/pool.py", "src/pool.py"))
 
 
 def found(chunk: Chunk, query: str, told: Evidence = TOLD, weights: Weights = WEIGHTS) -> dict[str, float]:
     asked = understood(query)
-    return dict(boosts(chunk, asked, weights, file_boosts(chunk, asked, weights, told)))
+    return dict(
+        boosts(chunk, asked, weights, file_boosts(chunk, asked, weights, told), definitions([chunk], asked, weights))
+    )
 
 
 def test_a_definition_is_lifted_by_its_very_name_and_not_by_a_mention() -> None:
     assert found(POOL, "Pool.close") == {"definition_boost": WEIGHTS.definition_boost}
     assert found(POOL, "where is `Pool.close` called") == {}
     assert found(POOL, "Pool.open") == {}
+
+
+def named_session(kind: str, symbol: str, **words: Any) -> Chunk:
+    return make_chunk("sessions.py", f"{kind} {symbol}", kind=kind, symbol=symbol, qualified_name=symbol, **words)
+
+
+CLASS, FUNCTION = named_session("class", "Session"), named_session("function", "session", start_line=90)
+REST = make_chunk("sessions.py", "rest", kind="class", symbol="Session", qualified_name="Session", start_line=40)
+
+
+@pytest.mark.parametrize(
+    ("query", "shares"),
+    [
+        ("Session", {CLASS: 1, FUNCTION: 0.5, REST: 0.5}),
+        ("class Session", {CLASS: 1, FUNCTION: 0.25, REST: 0.5}),
+        ("session", {CLASS: 0.5, FUNCTION: 1, REST: 0.25}),
+        ("function session()", {CLASS: 0.25, FUNCTION: 1, REST: 0.125}),
+        ("SESSION", {CLASS: 1, FUNCTION: 1, REST: 0.5}),
+        ("where are sessions closed", {}),
+    ],
+)
+def test_of_definitions_of_one_name_that_of_the_letters_and_kind_asked_for_leads_by_its_first_piece(
+    query: str, shares: dict[Chunk, float]
+) -> None:
+    lifts = definitions([CLASS, FUNCTION, REST], understood(query), WEIGHTS)
+    assert lifts == {chunk.id: pytest.approx(share * WEIGHTS.definition_boost) for chunk, share in shares.items()}
+
+
+@pytest.mark.parametrize(
+    ("query", "is_lifted"),
+    [("pool.py:40", True), ("src/db/pool.py#L44", True), ("why does pool.py:41 fail", True), ("pool.py:50", False)],
+)
+def test_the_chunk_with_the_line_that_is_named_is_lifted(query: str, is_lifted: bool) -> None:
+    chunk = make_chunk("src/db/pool.py", "x", start_line=38, end_line=44)
+    other = make_chunk("src/db/tool.py", "x", start_line=38, end_line=44)
+    told = told_by((chunk, 0.5), (other, 0.5))
+    assert ("line_boost" in found(chunk, query, told)) == is_lifted
+    assert "line_boost" not in found(other, query, told)
 
 
 def test_the_file_that_is_named_is_lifted() -> None:
@@ -119,5 +163,5 @@ def test_at_neutral_values_no_signal_says_anything() -> None:
     out = Weights().overridden(neutral())
     told = told_by((TEST, 0.8), (POOL, 0.5), (POOL, 0.4))
     asked: Understood = understood("where does src/db/pool.py define `Pool.close`")
-    assert boosts(POOL, asked, out, file_boosts(POOL, asked, out, told)) == {}
+    assert boosts(POOL, asked, out, file_boosts(POOL, asked, out, told), definitions([POOL], asked, out)) == {}
     assert all(class_weight(make_chunk(p, "x"), asked, out) == 1 for p in ("README.md", "test_a.py", "dist/a.js"))

@@ -150,3 +150,22 @@ async def test_a_repository_named_in_the_query_is_searched_alone(index: SmallInd
     for hidden in ("repo:flask lock", f"repo:{theirs} lock"):
         with pytest.raises(NotFound, match="no repository"):
             await find(index, hidden, frozenset({repository}))
+
+
+async def test_the_line_of_a_path_is_found_in_a_file_of_more_chunks_than_an_arm_brings(
+    index: SmallIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "ARM_DEPTH", 4)
+    monkeypatch.setattr(candidates, "DEPTH_PER_HIT", 1)
+    identifier = index.repository("long")
+    await index.put(
+        identifier,
+        [
+            make_chunk("src/long.py", f"x = {line}", repository=identifier, start_line=line, end_line=line + 9)
+            for line in range(1, 400, 10)
+        ],
+    )
+    for line in range(5, 400, 50):
+        for query in (f"src/long.py:{line}", f"long.py#L{line}"):
+            assert places(await find(index, query, limit=3))[0] == f"src/long.py:{line // 10 * 10 + 1}", query
+    assert places(await find(index, "tests/long.py:275", limit=3))[0] != "src/long.py:271"
