@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from rag_app.cli.client import Failure
+from rag_app.cli.data_folder import hint_data_folder
 from rag_app.cli.interrupts import ENDING, Interrupted
 from rag_app.cli.output import emit, error_console, say
 from rag_app.cli.progress import duration
@@ -51,6 +52,7 @@ def backup(
     from rag_app.cli import backup_work
 
     settings = RagSettings()
+    hint_data_folder(settings)
     started = time.monotonic()
     made = _run(lambda report: backup_work.back_up(settings, folder, with_cache, report))
     told = _figures(made, folder, time.monotonic() - started)
@@ -78,6 +80,7 @@ def restore(
     from rag_app.cli import backup_work
 
     settings = RagSettings()
+    hint_data_folder(settings)
     started = time.monotonic()
     restored, warning = _run(lambda report: backup_work.restore(settings, folder, replace, report))
     told = _figures(restored, folder, time.monotonic() - started)

@@ -12,6 +12,7 @@ import typer
 from rich.text import Text
 
 from rag_app.cli.client import Failure, Server, is_loopback
+from rag_app.cli.data_folder import hint_data_folder
 from rag_app.cli.options import DEFAULT_SERVER, JsonOption, ServerOption
 from rag_app.cli.output import console, emit, printable, say
 from rag_app.cli.processes import is_taken
@@ -64,6 +65,7 @@ def doctor(
     Exit code: 0 all that is required is there, 1 something is missing.
     """
     rag, stack = RagSettings(), StackSettings()
+    hint_data_folder(rag)
     findings = [_python(), _git(), _model(rag, model_package), _disk(rag.data_dir)]
     answering = _server(server)
     findings += answering or _ports(rag, stack)

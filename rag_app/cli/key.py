@@ -1,6 +1,7 @@
 """`code-assistant key`: what this machine's server asks its callers for."""
 
 from rag_app.cli.client import Failure
+from rag_app.cli.data_folder import hint_data_folder
 from rag_app.cli.output import emit
 from rag_app.cli.search import NOTHING_FOUND
 from rag_app.core.settings import RagSettings
@@ -14,6 +15,7 @@ def key() -> None:
     Exit code: 0 printed, 1 there is none, 2 error.
     """
     settings = RagSettings()
+    hint_data_folder(settings)
     try:
         found = known_key(settings)
     except ValueError as exc:

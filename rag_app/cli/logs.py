@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from rag_app.cli.client import Failure
+from rag_app.cli.data_folder import hint_data_folder
 from rag_app.cli.log_lines import LogLine, line_of, moment, shown
 from rag_app.cli.log_sources import ComposeLogs, LogFiles, LogPipe, LogSource
 from rag_app.cli.output import console, emit, say
@@ -73,7 +74,9 @@ def _sources(place: str | None, request_id: str) -> Iterator[LogSource]:
     elif place is not None:
         yield LogFiles(Path(place).expanduser())
     else:
-        files, compose = LogFiles(RagSettings().data_dir.expanduser() / "logs"), ComposeLogs()
+        settings = RagSettings()
+        hint_data_folder(settings)
+        files, compose = LogFiles(settings.data_dir.expanduser() / "logs"), ComposeLogs()
         if files.is_there:
             yield files
         if compose.is_there:

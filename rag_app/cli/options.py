@@ -34,7 +34,9 @@ LangOption = Annotated[
 ]
 PathOption = Annotated[
     list[str] | None,
-    typer.Option("--path", metavar="PREFIX|GLOB", help="Only paths such as 'src/' or '**/test_*.py'; may be repeated."),
+    typer.Option(
+        "--path", metavar="PREFIX|GLOB", help="Only paths such as 'src/', 'app.py' or '**/test_*.py'; may be repeated."
+    ),
 ]
 RefOption = Annotated[str | None, typer.Option("--ref", help="Branch, tag or commit; the default one if left out.")]
 

@@ -15,6 +15,7 @@ from rich.status import Status
 
 from rag_app.cli.ask import stream_answer
 from rag_app.cli.client import Failure, Server
+from rag_app.cli.data_folder import hint_data_folder
 from rag_app.cli.interrupts import Interrupted, Interrupts
 from rag_app.cli.options import RefOption
 from rag_app.cli.output import (
@@ -65,7 +66,9 @@ def up(
     Exit code: 0 ended while serving or after --once, 1 a step failed, 2 wrong use or a port taken, 130 Ctrl-C at work.
     """
     source = source_of(str(repo)) if repo else None
-    plan = make_plan(RagSettings(), StackSettings(), os.environ, Path(source["path"]) if source else None)
+    settings = RagSettings()
+    hint_data_folder(settings)
+    plan = make_plan(settings, StackSettings(), os.environ, Path(source["path"]) if source else None)
     raise typer.Exit(run(plan, source, question, once=once, ref=ref))
 
 

@@ -31,7 +31,8 @@ class RagSettings(ServiceSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("code-assistant"),
-        description="Folder for the manifest, the embedding cache and cloned repositories.",
+        description="Folder for the manifest, the embedding cache and cloned repositories. Unset: code-assistant in "
+        "the user's data folder (~/.local/share); `make run` sets it to .data in its checkout.",
     )
     rag_max_body_bytes: int = Field(1_000_000, gt=0, description="Largest request body, in bytes.")
 

@@ -184,6 +184,23 @@ ERRORS = [
     ("thread 'main' panicked at 'pool is closed', src/main.rs:2:5", "pool is closed"),
     ("panic: send on closed channel", "send on closed channel"),
     ("at com.foo.Bar.baz(Bar.java:12)", ""),
+    # Errors that are not called so.
+    ("requests.exceptions.MissingSchema: Invalid URL 'x': No scheme supplied", "Invalid URL 'x': No scheme supplied"),
+    ("requests.exceptions.TooManyRedirects: Exceeded 30 redirects.", "Exceeded 30 redirects."),
+    ("exceptions.MissingSchema: no scheme supplied", "no scheme supplied"),
+    ("sqlalchemy.exc.MultipleResultsFound: The query gave two rows", "The query gave two rows"),
+    ("httpx.StreamConsumed: Attempted to read a stream twice", "Attempted to read a stream twice"),
+    ("jinja2.exceptions.UndefinedVariable: 'x' is not there", "'x' is not there"),
+    ('File "app.py", line 519, in send', ""),
+    ('  File "/srv/app/pool.py", line 80, in <module>', ""),
+    (
+        TRACEBACK.replace("app.errors.PoolError", "requests.exceptions.MissingSchema"),
+        "the pool is closed: main",
+    ),
+    (
+        f"{CHAINED}\n{TRACEBACK}".replace("app.errors.PoolError", "httpx.StreamConsumed").replace(": the", ": The"),
+        "The pool is closed: main",
+    ),
     # What compilers and tools print.
     ("main.c:3:5: error: unknown type name 'foo'", "unknown type name 'foo'"),
     (
@@ -369,6 +386,15 @@ WORDS = [
     ("yield control to the event loop", (), "", ()),
     ("create table of contents", (), "", ()),
     ("c++ templates", (), "", ()),
+    # What begins with a name, and is no error.
+    ("std::vector: a list", ("std.vector",), "", ()),
+    ("Note: this is the second pass", (), "", ()),
+    ("http.Server: how does it shut down", ("http.server",), "", ()),
+    ("http.Server: Graceful shutdown", ("http.server",), "", ()),
+    ("asyncio.TaskGroup: How are its tasks cancelled?", ("asyncio.taskgroup",), "", ()),
+    ("httpx.AsyncClient: connection pooling", ("httpx.asyncclient",), "", ()),
+    ("requests.exceptions.MissingSchema: when is it raised", ("requests.exceptions.missingschema",), "", ()),
+    ("app.exceptions: what is in it", ("app.exceptions",), "", ()),
     ("the list of the users; and their roles", (), "", ()),
     ("how to use async/await with (nested) generators?", (), "", ()),
 ]

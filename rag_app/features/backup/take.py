@@ -112,11 +112,19 @@ class Taking:
 
     def _check_live(self) -> None:
         if not self._live.is_file():
-            raise Conflict(f"{self._live} does not exist, so there is nothing to back up; set DATA_DIR")
+            raise Conflict(
+                f"{self._live} does not exist, so there is nothing to back up; set DATA_DIR to the server's, which is "
+                ".data in the checkout for `make run`"
+            )
         if (version := version_of(self._live)) > len(MIGRATIONS):
             raise Conflict(
                 f"{self._live} has schema version {version}, this program knows up to {len(MIGRATIONS)}: back it up "
                 "with the version of the program that runs"
+            )
+        if not _names_a_repository(self._live):
+            raise Conflict(
+                f"nothing is indexed in DATA_DIR={self._settings.data_dir}, so there is nothing to back up; "
+                "set DATA_DIR to the server's, which is .data in the checkout for `make run`"
             )
 
     async def _consistent(self, collection: str, ledger: Ledger) -> Path:
@@ -208,6 +216,13 @@ def told(settings: RagSettings) -> dict[str, Any]:
 def _without_user(text: str) -> str:
     scheme, mark, rest = text.partition("://")
     return scheme + mark + rest.rpartition("@")[2] if mark else text
+
+
+def _names_a_repository(manifest: Path) -> bool:
+    with closing(sqlite3.connect(f"{manifest.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'repositories'").fetchone() is None:
+            return False
+        return connection.execute("SELECT 1 FROM repositories LIMIT 1").fetchone() is not None
 
 
 def _known(collection: str) -> CollectionName:

@@ -6,12 +6,14 @@ import os
 import re
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from charset_normalizer import from_bytes
 
+from rag_app.features.indexing.secrets import holds_key, is_asked_for
 from rag_app.features.indexing.walk import lasting_stamp
 
 # One line of this length is data, not text that somebody wrote: a bundle, a dump, an image in base64.
@@ -56,11 +58,11 @@ class Read:
     reason: str | None = None
 
 
-def read(root: Path, path: str, *, max_file_bytes: int) -> Read:
-    """Read one file below `root`.
+def read(root: Path, path: str, *, max_file_bytes: int, include: Sequence[str] = ()) -> Read:
+    """Read one file below `root`. include: the patterns by which it was listed; one may ask for a key by its name.
 
-    Reasons: vanished, unreadable, symlink, special, too_large (it may have changed since it was listed), and those of
-    judge().
+    Reasons: vanished, unreadable, symlink, special, too_large (it may have changed since it was listed), secret (a
+    private key, whatever its name), and those of judge().
     """
     try:
         data, status = _bytes(root / path, max_file_bytes)
@@ -74,6 +76,8 @@ def read(root: Path, path: str, *, max_file_bytes: int) -> Read:
         return Read(path, reason="too_large")
     text = decode(data)
     reason = "binary" if text is None else judge(text)
+    if reason is None and text and holds_key(path, text) and not is_asked_for(path, include):
+        reason = "secret"
     return Read(path, sha256(data).hexdigest(), text or "", lasting_stamp(status, time.time()), reason)
 
 

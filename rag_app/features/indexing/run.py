@@ -143,7 +143,8 @@ class IndexRun:
 
     def _is_unchanged(self, entry: Found) -> bool:
         row = self._known.get(entry.path)
-        return row is not None and row.signature == self._recipe + entry.signature
+        # A key is read again: an include may ask for it now.
+        return row is not None and row.signature == self._recipe + entry.signature and row.outcome != "secret"
 
     async def _in_batches(
         self, folder: Path, entries: Sequence[Found], pipeline: IngestionPipeline, trust_rows: bool
@@ -167,8 +168,10 @@ class IndexRun:
     async def _batch(
         self, folder: Path, entries: Sequence[Found], pipeline: IngestionPipeline, trust_rows: bool
     ) -> None:
-        limit = self._tools.settings.max_file_bytes
-        files = await asyncio.to_thread(lambda: [read(folder, entry.path, max_file_bytes=limit) for entry in entries])
+        limit, include = self._tools.settings.max_file_bytes, self._repository.include
+        files = await asyncio.to_thread(
+            lambda: [read(folder, entry.path, max_file_bytes=limit, include=include) for entry in entries]
+        )
         touched = [file for file in files if trust_rows and self._is_same(file)]
         left_out = [file for file in files if file.reason is not None and file not in touched]
         fresh = [file for file in files if file.reason is None and file not in touched]

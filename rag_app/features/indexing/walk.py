@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rag_app.features.indexing.ignore import IgnoreRules, globs, rules_above
+from rag_app.features.indexing.secrets import is_named_secret
 from service_kit.errors import Unavailable
 
 VENDORED = frozenset(
@@ -62,9 +63,9 @@ def walk(
     """Everything below `root`, sorted within its folder. A folder that is left out counts as one and is not entered.
 
     Symbolic links are never followed; pipes, sockets and devices are never opened. include, exclude: .gitignore
-    syntax; a folder of VENDORED that an include pattern names is somebody's own code. own_data: a folder that is not
-    entered, for it holds the index itself. Reasons: ignored, excluded, vendored, generated, data, too_large, empty,
-    symlink, special, unreadable, bad_name, too_deep, own_data.
+    syntax; a folder of VENDORED that an include pattern names is somebody's own code, and a secret that one names is
+    wanted. own_data: a folder that is not entered, for it holds the index itself. Reasons: ignored, excluded, vendored,
+    secret, generated, data, too_large, empty, symlink, special, unreadable, bad_name, too_deep, own_data.
     """
     yield from _Walk(root, max_file_bytes, include, exclude, own_data).folder("", rules_above(root))
 
@@ -89,6 +90,7 @@ class _Walk:
         self._own = own
         self._max_file_bytes = max_file_bytes
         self._include = globs(include) if include else None
+        self._asked = include
         self._vendored = VENDORED - {name for pattern in include for name in pattern.split("/")}
         self._exclude = globs(exclude)
 
@@ -143,6 +145,8 @@ class _Walk:
             return "symlink"
         if not stat.S_ISREG(status.st_mode):
             return "special"
+        if is_named_secret(name, self._asked):
+            return "secret"
         lower = name.lower()
         if any(fnmatch.fnmatchcase(lower, pattern) for pattern in _GENERATED):
             return "generated"

@@ -11,6 +11,7 @@ from rag_app.db.filters import Selection
 from rag_app.db.records import RefState
 from rag_app.features.search.languages import as_indexed
 from rag_app.features.search.query_names import dotted
+from rag_app.features.search.query_paths import names_file
 from service_kit.errors import NotFound, ValidationFailed
 
 _GLOB = re.compile(r"[*?\[]")
@@ -126,10 +127,16 @@ class PathFilter:
 def path_filter(paths: Sequence[str]) -> PathFilter:
     """Sort filters; "src", "src/", "/src" and "./src" are one folder, and also the file of that name; "." is the root.
 
-    ValidationFailed for a glob that cannot be read.
+    What looks like a file, "sessions.py" or "http/sessions.py", is also each file whose path ends so, and only the
+    root's with a slash before it. ValidationFailed for a glob that cannot be read.
     """
     cleaned = [re.sub(r"^(\./|/|\.$)+", "", path.strip()) for path in paths]
     globs = tuple(_glob(path) for path in cleaned if _GLOB.search(path))
+    globs += tuple(
+        _glob(f"**/{path}")
+        for path, written in zip(cleaned, paths, strict=True)
+        if names_file(path) and not _GLOB.search(path) and not written.strip().startswith(("/", "./"))
+    )
     plain = tuple(path.rstrip("/") for path in cleaned if not _GLOB.search(path))
     # "" or "/" is the root: everything.
     return PathFilter((), ()) if "" in plain else PathFilter(plain, globs)

@@ -36,6 +36,13 @@ _PREFIX = re.compile(
     """,
     re.VERBOSE,
 )
+# Names of errors that are not called so, as Python writes them: of a module of errors (exceptions.MissingSchema), or
+# before a message that begins like a sentence (httpx.StreamConsumed). What asks about the name is no message.
+_NAMED = re.compile(
+    r"(?:(?:[a-z_]\w{0,60}\.){0,9}(?:exceptions?|errors?|exc)\.(?:[a-z_]\w{0,60}\.){0,3}[A-Z]\w{0,80}:(?=\s+\S)"
+    r"|(?:[a-z_]\w{0,60}\.){1,9}[A-Z][a-z0-9]+[A-Z]\w{0,80}:(?=\s+[A-Z0-9'\"\[(<`]))"
+    r"(?!\s+(?i:why|how|what|where|when|which|who|is|are|does|do|should|explain|find|show)\b|[^\n]*\?$)"
+)
 # What stands between a time or a level and the message: a level, [thread], 1234 ---, a logger's dotted name.
 _BETWEEN = re.compile(
     r"(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|FATAL|CRITICAL|SEVERE|PANIC)(?=[\s:\]|-])|\[[^\]\n]{1,60}\]"
@@ -50,7 +57,8 @@ _STRUCTURED = re.compile(r'\blevel=\w+|"(?:level(?:name)?|severity|error|code|st
 
 # A line of a stack.
 _FRAME = re.compile(
-    r'Traceback \(most recent call last\)|File "[^"\n]{1,300}", line \d+|\bat [^\s()]{1,200} ?\([^()\n]{1,300}:\d+\)'
+    r'Traceback \(most recent call last\)|File "[^"\n]{1,300}", line \d+(?:, in [\w.<>]{1,200})?'
+    r"|\bat [^\s()]{1,200} ?\([^()\n]{1,300}:\d+\)"
     r"|^[ \t]*at [\w.$<>]{1,200}\([^()\n]{0,200}\)|\bat [^\s()]{1,300}:\d+:\d+|^goroutine \d+ \["
     r"|^[ \t]*from \S{1,200}:\d+:in |stack backtrace:|Stack trace:|^#\d+ +(?:0x|/|\S+\(\d+\))"
     r"|(?<!\S)\S{1,300}:\d+:in [`']"
@@ -119,7 +127,7 @@ def message_of(text: str) -> str | None:
     of the error that ended it: the last in Python, the last "Caused by:" in Java, else the first.
     """
     is_marked = ":" in text
-    if (is_marked or "\n" in text) and _FRAME.search(text):
+    if (is_marked or "\n" in text or '", line ' in text) and _FRAME.search(text):
         return _tidy(_raised_in(text))
     said = _FIELD.search(text) if '"' in text and _STRUCTURED.search(text) else None
     if said is not None:
@@ -153,6 +161,9 @@ def _raised_in(text: str) -> str:
     causes = list(re.finditer(r"Caused by: ", text))
     if causes:
         return _without_prefixes(text[causes[-1].start() :].split("\n", 1)[0])[0]
+    ending = text.rstrip().rpartition("\n")[2]
+    if (named := _NAMED.match(ending)) is not None and "Traceback (most" in text:
+        return ending[named.end() :]
     raised = list(_RAISED.finditer(text))
     if raised:
         last = raised[-1] if "Traceback (most" in text else raised[0]
@@ -171,7 +182,7 @@ def _without_prefixes(line: str) -> tuple[str, bool]:
     text, is_sure, is_log = line.strip(), False, False
     for _ in range(12):  # as many as a line has, and a bound
         prefix = _PREFIX.match(text)
-        match = prefix or _RAISED.match(text) or _LEVEL.match(text)
+        match = prefix or _NAMED.match(text) or _RAISED.match(text) or _LEVEL.match(text)
         is_log = is_log or (match is not None and (prefix is None or prefix["log"] is not None))
         if match is None and is_log:
             match = _BETWEEN.match(text)

@@ -63,6 +63,12 @@ def without_lines(path: str) -> str:
     return _LINES.sub("", path)
 
 
+def names_file(path: str) -> bool:
+    """Whether the last part of a path looks like a file's name: it has a suffix of letters, or is called Makefile."""
+    name = path.rpartition("/")[2]
+    return re.fullmatch(r".+\.[A-Za-z]\w*", name) is not None or _NAMES.fullmatch(name) is not None
+
+
 def one_path(text: str) -> str:
     """The path, as paths are kept, where a text is one and nothing else; else ""."""
     text = text.strip("`")

@@ -452,6 +452,17 @@ async def test_nothing_indexed_is_nothing_to_back_up(other: Indexer, tmp_path: P
     assert not (tmp_path / "backup").exists()
 
 
+async def test_a_data_dir_that_is_not_the_servers_is_refused_though_the_store_is_full(
+    indexer: Indexer, other: Indexer, tmp_path: Path
+) -> None:
+    astray = BackupService(other.settings, Qdrant(other.settings, indexer.store._client))
+    assert indexer.settings.collection == other.settings.collection
+    with pytest.raises(Conflict, match=f"nothing is indexed in DATA_DIR={other.settings.data_dir}, so"):
+        await astray.back_up(tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+    assert not (other.settings.data_dir / "last_backup.json").exists()
+
+
 async def test_a_backup_of_an_older_manifest_is_brought_up_to_date(
     indexer: Indexer, other: Indexer, tmp_path: Path
 ) -> None:

@@ -67,6 +67,19 @@ async def test_a_folder_is_indexed_whole(indexer: Indexer) -> None:
     assert (take.kind, take.qualified_name, take.span.start_line, take.language) == ("method", "Pool.take", 9, "python")
 
 
+async def test_secrets_are_left_out_and_an_include_that_names_one_takes_it(indexer: Indexer) -> None:
+    body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7"
+    for name in ("deploy", "server.key"):
+        old(indexer.root / name, f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
+    old(indexer.root / ".env", "TOKEN=abc\n")
+    old(indexer.root / "a.py", "x = 1\n")
+    repository, _ = await indexer.index()
+    assert repository.skipped == {"secret": 3}
+    assert {chunk.span.path for chunk in await indexer.chunks(repository.id)} == {"a.py"}
+    repository, _ = await indexer.index(include=["a.py", "deploy", ".env"])
+    assert {chunk.span.path for chunk in await indexer.chunks(repository.id)} == {"a.py", "deploy", ".env"}
+
+
 async def test_frequencies_count_the_chunks_that_have_a_term(indexer: Indexer) -> None:
     old(indexer.root / "pool.py", POOL)
     repository, _ = await indexer.index()

@@ -86,6 +86,43 @@ def test_what_nobody_wrote_is_left_out(text: str, reason: str | None) -> None:
     assert judge(text) == reason
 
 
+BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7"
+KEY = f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}\n-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_key"),
+    [
+        ("deploy", KEY, True),
+        ("deploy.txt", "# the server's\r\n" + KEY.replace("\n", "\r\n"), True),
+        ("deploy", KEY.replace("RSA PRIVATE", "OPENSSH PRIVATE"), True),
+        ("deploy", KEY.replace("RSA ", ""), True),
+        ("deploy", KEY.replace(BODY, f"Proc-Type: 4,ENCRYPTED\nDEK-Info: x\n\n{BODY}"), True),
+        ("pgp.asc", f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{BODY}\n", True),
+        ("account.json", '{"private_key": "-----BEGIN PRIVATE KEY-----\\n' + BODY + '\\n"}\n', True),
+        ("secret.yaml", "tls: |\n  " + KEY.replace("\n", "\n  "), True),
+        ("test_tls.py", f'KEY = """\n{KEY}"""\n', False),
+        ("tls.go", f"const key = `{KEY}`\n", False),
+        ("run", f"#!/bin/sh\ncat <<END\n{KEY}END\n", False),
+        ("tls.md", f"A key looks so:\n\n{KEY}", False),
+        ("tls.txt", "It begins with -----BEGIN PRIVATE KEY-----\n...\n", False),
+        ("deploy.pub", KEY.replace("RSA PRIVATE", "PUBLIC"), False),
+        ("chain.crt", KEY.replace("RSA PRIVATE KEY", "CERTIFICATE"), False),
+    ],
+)
+def test_a_private_key_is_left_out_whatever_its_name(tmp_path: Path, name: str, text: str, is_key: bool) -> None:
+    (tmp_path / name).write_bytes(text.encode())
+    assert read(tmp_path, name, max_file_bytes=9_999).reason == ("secret" if is_key else None)
+    assert read(tmp_path, name, max_file_bytes=9_999, include=["**", f"certs/{name}"]).reason is None
+
+
+def test_a_text_of_the_beginnings_of_keys_costs_no_time(tmp_path: Path) -> None:
+    begun = time.process_time()
+    (tmp_path / "a").write_text("-----BEGIN PRIVATE KEY-----\n\n\n\n\n\n-" * 30_000)
+    assert read(tmp_path, "a", max_file_bytes=9_999_999).reason is None
+    assert time.process_time() - begun < 5  # forever, without the care
+
+
 def test_a_file_that_vanished_is_said_to_have(tmp_path: Path) -> None:
     assert read(tmp_path, "gone.py", max_file_bytes=9) == Read("gone.py", reason="vanished")
 

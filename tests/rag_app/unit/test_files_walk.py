@@ -139,6 +139,38 @@ def test_what_is_data_and_not_code_is_left_out(tmp_path: Path) -> None:
     assert reached == {path: "data" if path in left_out else None for path in reached}
 
 
+SECRETS = (
+    *(".env", ".env.local", ".ENV", "sub/.env.production", "id_rsa", "id_ed25519", "tls.pem", "Server.KEY", "a.p12"),
+    *("store.jks", ".netrc", ".pgpass", ".htpasswd", ".git-credentials", "debug.keystore"),
+)
+NO_SECRETS = (
+    *(".env.example", ".env.sample", "sub/.env.template", ".env.dist", ".env.defaults", "id_rsa.pub", "environment.py"),
+    *("key.py", "keys.ts", "pem.go", "env.py", "netrc.py", "tls.pem.md", "credentials.json"),
+)
+
+
+def test_what_its_name_says_is_secret_is_left_out(tmp_path: Path) -> None:
+    put(tmp_path, **dict.fromkeys((*SECRETS, *NO_SECRETS), "x"))
+    assert found(tmp_path) == {**dict.fromkeys(SECRETS, "secret"), **dict.fromkeys(NO_SECRETS, None)}
+
+
+@pytest.mark.parametrize(
+    ("include", "left_out"),
+    [
+        (["**"], {"a/dev.pem", "b.pem", ".env"}),
+        (["*"], {"a/dev.pem", "b.pem", ".env"}),
+        (["**", "a/dev.pem"], {"b.pem", ".env"}),
+        (["**", "*.pem"], {".env"}),
+        ([".env", "**"], {"a/dev.pem", "b.pem"}),
+    ],
+)
+def test_a_secret_that_an_include_names_is_wanted(tmp_path: Path, include: list[str], left_out: set[str]) -> None:
+    put(tmp_path, **{"a/dev.pem": "x", "b.pem": "x", ".env": "x", "c.py": "x"})
+    reached = found(tmp_path, include=include)
+    assert {path for path, reason in reached.items() if reason == "secret"} == left_out
+    assert set(reached.values()) <= {"secret", None}
+
+
 def test_a_tree_deeper_than_any_is_left_where_it_gets_absurd(tmp_path: Path) -> None:
     put(tmp_path, **{"d/" * 200 + "a.py": "x", "d/" * 220 + "b.py": "x"})
     # Not deeper: pytest deletes the folder by recursion.

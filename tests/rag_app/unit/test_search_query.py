@@ -75,6 +75,23 @@ def test_a_scope_is_narrowed_to_what_is_asked_and_never_widened() -> None:
         (("a+b*.py",), "a+b1.py", True),
         (("docs", "*.go"), "x/main.go", True),
         (("docs", "*.go"), "x/main.rs", False),
+        # A file is each whose path ends so.
+        (("sessions.py",), "sessions.py", True),
+        (("sessions.py",), "src/requests/sessions.py", True),
+        (("sessions.py",), "src/my_sessions.py", False),
+        (("sessions.py",), "src/sessions.pyi", False),
+        (("requests/sessions.py",), "src/requests/sessions.py", True),
+        (("requests/sessions.py",), "src/sessions.py", False),
+        (("requests/sessions.py",), "src/myrequests/sessions.py", False),
+        (("/sessions.py",), "src/sessions.py", False),
+        (("./sessions.py",), "sessions.py", True),
+        (("Makefile",), "deploy/Makefile", True),
+        (("sessions.py/",), "src/sessions.py", False),
+        # A folder is one of the root, though it has a dot in its name.
+        (("Shop.Core",), "Shop.Core/a.cs", True),
+        (("v1.2",), "v1.2/a.go", True),
+        (("requests",), "src/requests/sessions.py", False),
+        (("src",), "lib/src/a.py", False),
     ],
 )
 def test_path_filters(filters: tuple[str, ...], path: str, taken: bool) -> None:
@@ -108,6 +125,14 @@ def test_a_glob_becomes_the_paths_that_it_matches() -> None:
     selection = selection_of(Filters(), STATES, paths, ["x/a.go"])
     assert selection is not None
     assert (selection.paths, selection.folders) == (("src", "x/a.go"), ("src/",))
+
+
+def test_a_file_is_asked_for_by_the_paths_that_end_so() -> None:
+    paths = path_filter(["sessions.py"])
+    assert paths.has_globs
+    selection = selection_of(Filters(), STATES, paths, ["src/requests/sessions.py"])
+    assert selection is not None
+    assert "src/requests/sessions.py" in selection.paths
 
 
 def test_a_glob_that_matches_nothing_has_no_selection() -> None:

@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from rag_app.cli.main import main
+from rag_app.db.manifest import Manifest
 from tests.support.cli import Cli
 from tests.support.fake_rag import FakeRag, hit
 from tests.support.live import free_port, live
@@ -62,6 +65,52 @@ def test_doctor_reports_the_machine_and_the_running_server(cli: Cli, rag: FakeRa
         assert f"{looked_at}: " in told.out
     rag.is_ready = False
     assert cli("doctor").code == 1
+
+
+@pytest.fixture
+def beside_make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory in which `make run` was, and a shell that does not set DATA_DIR."""
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".data").mkdir()
+    (tmp_path / ".data" / "manifest.sqlite").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["backup", "b"], ["restore", "b"], ["logs", "--request-id", "x"], ["key"]]
+)
+def test_a_command_that_reads_another_data_dir_than_that_of_make_run_says_so(
+    beside_make_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    monkeypatch.setenv("CODE_ASSISTANT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("QDRANT_PORT", str(free_port()))
+
+    def told() -> list[str]:
+        with pytest.raises(SystemExit):
+            main(command)
+        return [line for line in capsys.readouterr().err.splitlines() if line.startswith("hint: ")]
+
+    [hint] = told()
+    assert "DATA_DIR=.data" in hint
+    monkeypatch.setenv("DATA_DIR", ".data")
+    assert told() == []
+    monkeypatch.delenv("DATA_DIR")
+    (beside_make_run / ".data" / "manifest.sqlite").unlink()
+    assert told() == []
+
+
+def test_a_backup_beside_the_servers_data_is_refused_in_words(
+    beside_make_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = Manifest(beside_make_run / "home" / "code-assistant" / "manifest.sqlite")
+    manifest.open()
+    manifest.close()
+    with pytest.raises(SystemExit) as ended:
+        main(["backup", "b"])
+    assert ended.value.code == 2
+    assert "nothing is indexed in DATA_DIR=" in capsys.readouterr().err
 
 
 def test_doctor_without_a_server_names_the_setting_of_a_taken_port(
