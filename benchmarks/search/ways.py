@@ -33,7 +33,8 @@ class Way:
         """What is sent. neutral: the weights with which no signal counts, by name."""
         body: dict[str, Any] = {"query": question.text, "mode": self.mode, "limit": self.limit}
         if self.where != ANYWHERE:
-            body["paths"] = [question.path if self.where == OWN_FILE else _NO_FILE]
+            # With a slash before it: this file alone, and none whose path ends so is looked for.
+            body["paths"] = [f"/{question.path if self.where == OWN_FILE else _NO_FILE}"]
         if self.is_neutral:
             body["ranking"] = dict(neutral)
         return body

@@ -124,8 +124,8 @@ def test_the_ways_differ_in_where_they_look_and_by_what_they_rank() -> None:
     question = Question(SYMBOL, "close", "src/pool.py")
     assert HYBRID.body(question, {"a": 1}) == {"query": "close", "mode": "hybrid", "limit": 10}
     assert NEUTRAL.body(question, {"a": 1})["ranking"] == {"a": 1}
-    assert AROUND.body(question, {})["paths"] == ["src/pool.py"]
-    assert NOTHING.body(question, {})["paths"] != ["src/pool.py"]
+    assert AROUND.body(question, {})["paths"] == ["/src/pool.py"]
+    assert NOTHING.body(question, {})["paths"] != ["/src/pool.py"]
 
 
 @pytest.mark.parametrize(
