@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.llm_service.conftest import Start
+from tests.llm_service.wire import until
 from tests.support.scripted_llm import ScriptedLlm
 
 ASKED = [
@@ -19,10 +20,16 @@ async def answers(url: str) -> list[bytes]:
         return [(await http.post(url + "/v1/chat/completions", json=body)).content for body in ASKED]
 
 
+def recorded_in(folder: Path, method: str) -> int:
+    return sum(f'"method":"{method}"' in path.read_text() for path in folder.glob("*.jsonl"))
+
+
 async def test_an_evaluation_can_be_repeated_without_its_model(start: Start, llm: ScriptedLlm, tmp_path: Path) -> None:
     llm.will_say("In store.py [1].", "In a stream.")
     folder = tmp_path / "recording"
     recorded = await answers(start(llm.app(), llm_record_to=folder, llm_upstream_api_key="sk-planted"))
+    # A stream is stored when its connection's use has ended, which is after its last byte was passed on.
+    await until(lambda: recorded_in(folder, "POST") == len(ASKED), what="that both are stored")
     url = start(llm_provider="replay", llm_replay_from=folder)
     assert await answers(url) == recorded
     assert b"In store.py [1]." in recorded[0]
