@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from rag_app.core.settings import RagSettings
+from rag_app.db.manifest import Manifest
+from rag_app.db.records import Source
 from tests.support.live import free_port
 from tests.support.stack import Stack, environment
 from tests.support.whole_index import COLLECTION, Place
@@ -150,10 +152,9 @@ def test_without_qdrant_a_backup_says_where_it_was_looked_for_and_leaves_nothing
     env = environment(tmp_path, {"QDRANT_PORT": str(free_port())})
     data = Path(env["DATA_DIR"])
     data.mkdir()
-    from rag_app.db.manifest import Manifest
-
     manifest = Manifest(data / "manifest.sqlite")
     manifest.open()
+    manifest.register("shop", Source("path", "/somewhere/shop"))
     manifest.close()
     failed = Stack(tmp_path, env).cli("backup", str(tmp_path / "backup"))
     assert failed.returncode == 1
