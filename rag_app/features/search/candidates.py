@@ -1,7 +1,7 @@
 """Asks the index: both arms in one request, without what is no longer indexed, and deeper where too much was."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rag_app.core.models import Chunk, Scope, SparseVector
@@ -28,8 +28,6 @@ HIDDEN = "."
 
 # Files whose lines are looked up; a folder may be named with a line by mistake.
 MAX_PLACES = 8
-
-Keep = Callable[[Chunk], bool]
 
 
 class CandidateSource:
